@@ -1,0 +1,51 @@
+# `make demo` and `make test` need nothing but make and Python 3.11 to 3.13; each makes .venv first.
+PYTHON ?= python3
+# torch is installed first, so that you choose its build: TORCH_INDEX names the index of the CPU (or CUDA) wheels
+# unless your pip configuration already does. CUDA=1 accepts a CUDA build.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+CUDA ?=
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Pooled 3D networks spend their time in malloc; these two double their speed (docs/log.md).
+export MALLOC_TRIM_THRESHOLD_ := 4000000000
+export MALLOC_MMAP_THRESHOLD_ := 4000000000
+
+.PHONY: setup demo test test-slow check records lock clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and f"error: found Python {v[0]}.{v[1]}; expected 3.11 to 3.13, as in: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	@$(BIN)/python -W ignore -c 'import sys, torch; sys.exit(bool(torch.version.cuda) and not "$(CUDA)" and "error: pip found the CUDA build of torch; set TORCH_INDEX to the CPU wheels (README, Set-up), or CUDA=1 to keep it")'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m pipelines.demo
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
+records: setup
+	$(BIN)/python -m pipelines.lidc_record
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-package torch --overrides overrides.txt --quiet -o requirements.lock
+
+clean:
+	rm -rf .venv demo dist build .mypy_cache .ruff_cache

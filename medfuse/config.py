@@ -1,0 +1,359 @@
+"""The configuration of a run: YAML -> dict -> strict models, every mistake named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from medfuse.errors import ConfigError, nearest_name
+from medfuse.types import Target
+
+__all__ = [
+    "AttributeConfig",
+    "BaselineConfig",
+    "DataConfig",
+    "ImageConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "RunConfig",
+    "TargetConfig",
+    "TextConfig",
+    "TrackingConfig",
+    "load_config",
+]
+
+MAX_CONFIG_BYTES = 1_000_000
+Modality = Literal["image", "text"]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Voxels = Annotated[int, Field(ge=1, le=512)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImageConfig(_Strict):
+    """How an image becomes a tensor: a box around the lesion, resampled once and windowed.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Voxels of the box along R, A and S.
+    spacing_mm : float
+        Isotropic voxel spacing of the box.
+    window : tuple of float
+        Lowest and highest value, mapped to 0 and 1 and clipped there.
+    """
+
+    size: tuple[Voxels, Voxels, Voxels] = (32, 32, 32)
+    spacing_mm: Positive = 1.5
+    window: tuple[float, float] = (-1000.0, 400.0)
+
+    @field_validator("window")
+    @classmethod
+    def _low_before_high(cls, window: tuple[float, float]) -> tuple[float, float]:
+        if not window[0] < window[1]:
+            raise ValueError("the lowest value below the highest")
+        return window
+
+
+class TextConfig(_Strict):
+    """How a report becomes token ids.
+
+    Parameters
+    ----------
+    sections : tuple of str
+        Sections that the model may read; empty means the whole text.
+    max_length : int
+        Tokens kept.
+    vocabulary_size : int
+        Upper bound of the tokenizer trained on the training texts.
+    """
+
+    sections: tuple[str, ...] = ("findings", "impression")
+    max_length: Annotated[int, Field(ge=8, le=4096)] = 256
+    vocabulary_size: Annotated[int, Field(ge=64)] = 2000
+
+
+class DataConfig(_Strict):
+    """Where the cases come from and how they are split.
+
+    Parameters
+    ----------
+    manifest : str
+        Path of manifest.csv, relative to the working folder.
+    image, text
+        Preparation of each modality.
+    test_fold : int, optional
+        Fold of the manifest that is kept for the test. None if the manifest has a ``split`` column.
+    validation_fraction : float
+        Share of the other patients held out for every choice made in training.
+    unit : {"HU", "arbitrary"}
+        Unit of the voxels of NIfTI images, which do not say it themselves.
+    """
+
+    manifest: str = "manifest.csv"
+    image: ImageConfig = ImageConfig()
+    text: TextConfig = TextConfig()
+    test_fold: Annotated[int, Field(ge=0)] | None = 0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    unit: Literal["HU", "arbitrary"] = "HU"
+
+
+class TargetConfig(_Strict):
+    """What is predicted; see `medfuse.types.Target`."""
+
+    name: str
+    kind: Literal["binary"] = "binary"
+    classes: tuple[str, ...]
+
+    def build(self) -> Target:
+        """Return the checked target."""
+        return Target(self.name, self.kind, self.classes)
+
+
+class AttributeConfig(_Strict):
+    """A column that a model learns to predict beside its targets, so that its encoders learn what it describes.
+
+    Source: Caruana 1997, Multitask Learning.
+
+    Parameters
+    ----------
+    column : str
+        Of the manifest.
+    classes : tuple of str
+        Values of the column; any other value counts as unknown.
+    """
+
+    column: str
+    classes: Annotated[tuple[str, ...], Field(min_length=3)]
+
+    def build(self) -> Target:
+        """Return the column as a target whose name no real target has."""
+        return Target(f"attribute {self.column}", "multiclass", self.classes)
+
+
+class BaselineConfig(_Strict):
+    """A trivial model that every result is shown beside: logistic regression on columns of the manifest.
+
+    Parameters
+    ----------
+    name : str
+    numeric : tuple of str
+        Columns of numbers.
+    categorical : tuple of str
+        Columns of categories, one-hot encoded.
+    """
+
+    name: str
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+
+class ModelConfig(_Strict):
+    """The model, component by component; options are checked against each component's constructor.
+
+    Parameters
+    ----------
+    modalities : tuple of str
+        ``[image]``, ``[text]`` or ``[image, text]``.
+    embedding_size : int
+        E, the size of the shared space.
+    image_encoder, text_encoder, aligner, fusion, head : mapping
+        ``name`` and the component's options.
+    modality_dropout : float
+        Chance that a training case with both modalities loses one of them.
+    """
+
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("image", "text")
+    embedding_size: Annotated[int, Field(ge=2)] = 64
+    image_encoder: dict[str, Any] = {"name": "small_cnn"}
+    text_encoder: dict[str, Any] = {"name": "gru"}
+    aligner: dict[str, Any] = {"name": "infonce"}
+    fusion: dict[str, Any] = {"name": "concatenation"}
+    head: dict[str, Any] = {"name": "mlp"}
+    modality_dropout: Share = 0.2
+
+
+class OptimConfig(_Strict):
+    """How the model is trained.
+
+    Parameters
+    ----------
+    epochs : int
+        Upper bound; early stopping may end sooner.
+    patience : int
+        Epochs without a better validation loss before stopping.
+    weight_average : float
+        Share of the old weights in the running mean that is validated and kept, a step; 0 keeps the newest.
+    augment : bool
+        Random turns and flips of training images; word dropout of training texts.
+    aligner_weight : float
+        Weight of the alignment loss beside the classification loss.
+    auxiliary_weight : float
+        Weight of each single-modality classification loss.
+    attribute_weight : float
+        Weight of the mean loss over the attributes, beside that of the targets.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    learning_rate: Positive = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.97
+    patience: Annotated[int, Field(ge=1)] = 10
+    augment: bool = True
+    token_dropout: Share = 0.1
+    aligner_weight: Annotated[float, Field(ge=0)] = 0.1
+    auxiliary_weight: Annotated[float, Field(ge=0)] = 0.3
+    attribute_weight: Annotated[float, Field(ge=0)] = 1.0
+
+
+class TrackingConfig(_Strict):
+    """Where MLflow keeps the run.
+
+    Parameters
+    ----------
+    uri : str
+        MLflow tracking URI; empty for a sqlite store beside the run's folder.
+    experiment : str
+    """
+
+    uri: str = ""
+    experiment: str = "medfuse"
+
+
+class RunConfig(_Strict):
+    """One run, complete."""
+
+    name: str = "run"
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig = DataConfig()
+    targets: Annotated[tuple[TargetConfig, ...], Field(min_length=1)]
+    attributes: tuple[AttributeConfig, ...] = ()
+    baselines: tuple[BaselineConfig, ...] = ()
+    model: ModelConfig = ModelConfig()
+    optim: OptimConfig = OptimConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+
+def load_config(source: Path | Mapping[str, Any], *, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read, override and check a configuration.
+
+    Parameters
+    ----------
+    source : Path or mapping
+        A YAML file, or what one holds.
+    overrides : sequence of str
+        ``a.b=value`` pairs; the value is read as YAML.
+
+    Returns
+    -------
+    RunConfig
+        With every default written out.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key, what was found there, and the nearest right key.
+
+    Examples
+    --------
+    >>> config = {"targets": [{"name": "malignancy", "classes": ["negative", "positive"]}]}
+    >>> load_config(config, overrides=["optim.epochs=3"]).optim.epochs
+    3
+    """
+    where = source.name if isinstance(source, Path) else "configuration"
+    content = _read_yaml(source) if isinstance(source, Path) else source
+    if not isinstance(content, Mapping):
+        raise ConfigError(where, f"found a {type(content).__name__}", expected="a mapping of keys")
+    merged = _copy(content)
+    for override in overrides:
+        _apply(merged, override)
+    try:
+        # As JSON, strict checking still takes a list for a tuple, but no text for a number.
+        return RunConfig.model_validate_json(json.dumps(merged, default=str), strict=True)
+    except ValidationError as error:
+        raise _explain(error, where) from error
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(path.name, "found a file above 1 MB", expected="a configuration")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path.name, f"cannot be read ({type(error).__name__})", expected="a YAML file") from error
+    try:
+        # Aliases let a small file grow without bound; a configuration needs none.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(path.name, "found a YAML alias", expected="each value written out")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(path.name + line, "found invalid YAML", expected="keys and values") from error
+
+
+def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}", "found no '='", expected="a.b=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = content.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {key}", f"{parent!r} holds a value, not keys", expected="a.b=value")
+        content = inner
+    try:
+        content[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}", "found invalid YAML as its value", expected="a.b=value") from error
+
+
+def _explain(error: ValidationError, where: str) -> ConfigError:
+    # A mistyped key also makes its right name "missing": the mistyped one is what helps.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"]]
+    at = f"{where}: {'.'.join(location)}"
+    if first["type"] == "extra_forbidden":
+        return ConfigError(at, "no such key", expected=nearest_name(location[-1], _keys_beside(location)))
+    value = first.get("input")
+    found = f"found {value!r}" if isinstance(value, str | int | float | bool) else f"found a {type(value).__name__}"
+    hint = " (YAML reads 1e-3 as text; write 0.001 or 1.0e-3)" if isinstance(value, str) and _is_number(value) else ""
+    return ConfigError(at, found + hint, expected=first["msg"].lower().removeprefix("input should be "))
+
+
+def _keys_beside(location: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for part in location[:-1]:
+        field = model.model_fields.get(part)
+        annotation: object = _IN_LISTS.get(part) or (field and field.annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+_IN_LISTS: dict[str, type[BaseModel]] = {
+    "attributes": AttributeConfig,
+    "baselines": BaselineConfig,
+    "targets": TargetConfig,
+}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""How far a long job is: a bar in a terminal, a line every few seconds in a log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+__all__ = ["Progress", "bar", "start_logging"]
+
+T = TypeVar("T")
+LINE_EVERY_S = 5.0
+log = logging.getLogger("medfuse")
+
+
+class Progress(Protocol):
+    """Shows how far an iteration is: items in, the same items out."""
+
+    def __call__(self, items: Sequence[T], /) -> Iterable[T]:
+        """Yield the items."""
+        ...
+
+
+def bar(label: str, *, quiet: bool = False) -> Progress:
+    """Return a wrapper that shows how far an iteration is.
+
+    Parameters
+    ----------
+    label : str
+        What is being done.
+    quiet : bool
+        Show nothing.
+
+    Returns
+    -------
+    Progress
+
+    Examples
+    --------
+    >>> list(bar("counting", quiet=True)([1, 2]))
+    [1, 2]
+    """
+    if quiet:
+        return iter
+    if sys.stderr.isatty():
+        return lambda items: _rich_bar(items, label)
+    return lambda items: _lines(items, label)
+
+
+def _rich_bar(items: Sequence[T], label: str) -> Iterator[T]:
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as shown:
+        yield from shown.track(items, description=label)
+
+
+def _lines(items: Sequence[T], label: str) -> Iterator[T]:
+    started = shown = time.monotonic()
+    total = len(items)
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if done and now - shown >= LINE_EVERY_S:
+            shown = now
+            rate = done / (now - started)
+            log.info("%s: %d of %d, %.1f/s, %.0f s left", label, done, total, rate, (total - done) / rate)
+        yield item
+    log.info("%s: %d of %d in %.0f s", label, total, total, time.monotonic() - started)
+
+
+def start_logging(*, quiet: bool = False, json_log: bool = False) -> None:
+    """Send medfuse's own log lines to stderr.
+
+    Parameters
+    ----------
+    quiet : bool
+        Warnings and errors only.
+    json_log : bool
+        One JSON object a line: time, level, message.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if json_log else logging.Formatter("%(message)s"))
+    log.handlers[:] = [handler]
+    log.propagate = False
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        return json.dumps({"time": when, "level": record.levelname.lower(), "message": record.getMessage()})

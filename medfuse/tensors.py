@@ -1,0 +1,132 @@
+"""The nouns of the line that hold tensors: sample, batch, model output.
+
+B cases, C channels, I J K voxels, L tokens, E embedding, M modalities, N outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from medfuse.errors import DataError
+from medfuse.types import CaseId
+
+__all__ = ["Batch", "ModelOutput", "Sample"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One prepared case.
+
+    Parameters
+    ----------
+    case : CaseId
+    image : Tensor, shape (C, I, J, K), float32, optional
+        None if the case has no image.
+    token_ids : Tensor, shape (L,), int64, optional
+        None if the case has no text.
+    targets : mapping of str to int
+        Class index by target; a target with an unknown label is left out.
+    """
+
+    case: CaseId
+    image: Tensor | None = None
+    token_ids: Tensor | None = None
+    targets: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.image is None and self.token_ids is None:
+            raise DataError(f"case {self.case}", "found neither image nor text", expected="at least one of them")
+        if self.image is not None and (self.image.ndim != 4 or self.image.dtype != torch.float32):
+            found = f"found an image of shape {tuple(self.image.shape)} and type {self.image.dtype}"
+            raise DataError(f"case {self.case}", found, expected="(C, I, J, K) float32")
+        if self.token_ids is not None and (self.token_ids.ndim != 1 or not len(self.token_ids)):
+            raise DataError(f"case {self.case}", "found no tokens", expected="token ids of shape (L,), L >= 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Several samples, padded and stacked. An absent modality is zeros and ``present`` is False.
+
+    Parameters
+    ----------
+    cases : tuple of CaseId
+    modalities : tuple of str
+        Names of the M columns of ``present``.
+    image : Tensor, shape (B, C, I, J, K), float32
+    token_ids : Tensor, shape (B, L), int64
+    token_mask : Tensor, shape (B, L), bool
+        True at real tokens.
+    present : Tensor, shape (B, M), bool
+    targets : mapping of str to Tensor of shape (B,), int64
+        Class index; 0 where unknown.
+    target_mask : mapping of str to Tensor of shape (B,), bool
+        True where the label is known.
+    """
+
+    cases: tuple[CaseId, ...]
+    modalities: tuple[str, ...]
+    image: Tensor
+    token_ids: Tensor
+    token_mask: Tensor
+    present: Tensor
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
+    target_mask: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """Return the batch with every tensor on a device."""
+        return _map(self, lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, for fast copies to a GPU."""
+        return _map(self, lambda t: t.pin_memory())
+
+    def only(self, *modalities: str) -> Batch:
+        """Return the batch with every other modality marked absent.
+
+        Parameters
+        ----------
+        *modalities : str
+            The modalities to keep.
+        """
+        keep = torch.tensor([m in modalities for m in self.modalities], device=self.present.device)
+        return replace(self, present=self.present & keep)
+
+
+def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    changed: dict[str, object] = {}
+    for item in fields(batch):
+        value = getattr(batch, item.name)
+        if isinstance(value, Tensor):
+            changed[item.name] = change(value)
+        elif isinstance(value, Mapping):
+            changed[item.name] = {name: change(tensor) for name, tensor in value.items()}
+    return replace(batch, **changed)  # type: ignore[arg-type]  # the dict holds fields of Batch only
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelOutput:
+    """What a model gives for a batch.
+
+    Parameters
+    ----------
+    logits : mapping of str to Tensor of shape (B, N)
+        By target.
+    embeddings : mapping of str to Tensor of shape (B, E)
+        By modality, of unit length, in the shared space; zeros where the modality is absent.
+    present : Tensor, shape (B, M), bool
+        Which modalities each case really had.
+    auxiliary : mapping of str to mapping of str to Tensor of shape (B, N)
+        Logits from one modality alone, by modality, then by target; filled in training only.
+    """
+
+    logits: Mapping[str, Tensor]
+    embeddings: Mapping[str, Tensor]
+    present: Tensor
+    auxiliary: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from medfuse.config import load_config
+from medfuse.errors import ConfigError
+
+TARGETS = {"targets": [{"name": "malignancy", "classes": ["negative", "positive"]}]}
+
+
+def test_unknown_key_is_refused_with_the_nearest_right_one() -> None:
+    with pytest.raises(ConfigError, match=r"optim\.lerning_rate.*did you mean 'learning_rate'"):
+        load_config({**TARGETS, "optim": {"lerning_rate": 0.1}})
+
+
+def test_unknown_key_inside_a_list_is_refused_with_the_nearest_right_one() -> None:
+    with pytest.raises(ConfigError, match=r"targets\.0\.clases.*did you mean 'classes'"):
+        load_config({"targets": [{"name": "x", "clases": ["a", "b"]}]})
+
+
+def test_yaml_number_that_is_read_as_text_is_explained() -> None:
+    with pytest.raises(ConfigError, match=r"optim\.learning_rate: found '1e-3' \(YAML reads 1e-3 as text"):
+        load_config({**TARGETS, "optim": {"weight_decay": 0.0, "learning_rate": "1e-3"}})
+
+
+@pytest.mark.parametrize("window", ["[400.0, -1000.0]", "[0.0, 0.0]"])
+def test_window_without_a_width_is_refused(window: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"data\.image\.window: found a list; expected .*lowest value below the highest"
+    ):
+        load_config(TARGETS, overrides=[f"data.image.window={window}"])
+
+
+def test_box_without_voxels_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.image\.size\.1: found 0"):
+        load_config(TARGETS, overrides=["data.image.size=[8, 0, 8]"])
+
+
+def test_override_replaces_a_nested_value() -> None:
+    assert load_config(TARGETS, overrides=["data.image.spacing_mm=2.5"]).data.image.spacing_mm == 2.5
+
+
+@pytest.mark.parametrize("override", ["optim.epochs", "=3", "name.deeper=1"])
+def test_malformed_override_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError):
+        load_config({**TARGETS, "name": "x"}, overrides=[override])
+
+
+def test_yaml_alias_is_refused(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.yaml"
+    bomb.write_text("a: &a [x, x]\nb: [*a, *a]\n")
+    with pytest.raises(ConfigError, match="alias"):
+        load_config(bomb)
+
+
+def test_invalid_yaml_names_its_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: x\noptim: [1, 2\n")
+    with pytest.raises(ConfigError, match=r"broken\.yaml line 3"):
+        load_config(broken)
+
+
+@pytest.mark.parametrize("content", ["- a\n", "just text\n", ""])
+def test_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        load_config(path)
+
+
+def test_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_duplicate_target_class_is_refused() -> None:
+    from medfuse.errors import UsageError
+
+    config = load_config({"targets": [{"name": "x", "classes": ["a", "a"]}]})
+    with pytest.raises(UsageError, match="2 different classes"):
+        config.targets[0].build()
