@@ -1,0 +1,147 @@
+"""Volume -> DICOM CT series, for cohorts and tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medfuse.errors import GeometryError, PixelError
+from medfuse.io.dicom_geometry import COSINE_TOLERANCE, LPS_TO_RAS
+from medfuse.io.dicom_headers import EXPLICIT_LITTLE
+from medfuse.types import Volume
+
+__all__ = ["SeriesIdentity", "write_dicom_series"]
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesIdentity:
+    """Whose series it is.
+
+    Parameters
+    ----------
+    patient_id, study_uid, series_uid, frame_of_reference_uid : str
+    study_date : str
+        YYYYMMDD, or empty.
+    """
+
+    patient_id: str = field(repr=False)
+    study_uid: str = field(repr=False)
+    series_uid: str = field(repr=False)
+    frame_of_reference_uid: str = field(repr=False)
+    study_date: str = ""
+
+
+def write_dicom_series(volume: Volume, folder: Path, *, identity: SeriesIdentity) -> list[Path]:
+    """Write a CT volume as one uncompressed file a slice.
+
+    Parameters
+    ----------
+    volume : Volume
+        Whole HU that fit int16; its first two axes at right angles. A reader orders slices along the normal
+        of (I, J), so that a volume whose K runs the other way comes back with K reversed, in the same space.
+    folder : Path
+        Gets 0001.dcm and so on. Equal input gives equal bytes.
+    identity : SeriesIdentity
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    PixelError
+        If the voxels are not whole numbers that fit int16.
+    GeometryError
+        If the slices' rows and columns are not at right angles.
+
+    Notes
+    -----
+    Source: DICOM PS3.3 A.3 (CT Image IOD), C.7.6.2 (Image Plane), C.8.2.1 (CT Image).
+    """
+    import pydicom
+
+    voxels = _as_int16(volume)
+    lps = LPS_TO_RAS @ volume.affine
+    row, column = lps[:3, 0] / volume.spacing_mm[0], lps[:3, 1] / volume.spacing_mm[1]
+    if abs(float(row @ column)) > COSINE_TOLERANCE:
+        raise GeometryError("volume", "found rows and columns that are not at right angles", expected="a plane")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for k in range(voxels.shape[2]):
+        path = folder / f"{k + 1:04d}.dcm"
+        dataset = _new_image(_instance_uid(identity.series_uid, k))
+        _describe(dataset, identity, number=k + 1)
+        dataset.ImagePositionPatient = _decimals((lps @ [0, 0, k, 1])[:3])
+        dataset.ImageOrientationPatient = _decimals([*row, *column])
+        dataset.PixelSpacing = _decimals(volume.spacing_mm[1::-1])  # between rows, then between columns
+        dataset.SliceThickness = _decimals([abs(float(np.cross(row, column) @ lps[:3, 2]))])
+        dataset.Rows, dataset.Columns = voxels.shape[1], voxels.shape[0]
+        dataset.PixelData = np.ascontiguousarray(voxels[:, :, k].T).astype("<i2").tobytes()
+        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def _as_int16(volume: Volume) -> NDArray[np.int16]:
+    values = volume.voxels
+    if not np.all(np.isfinite(values)) or values.min() < -32768 or values.max() > 32767:
+        raise PixelError("volume", "found values that int16 cannot hold", expected="HU from -32768 to 32767")
+    whole = values.astype(np.int16)
+    if not np.array_equal(whole, values):
+        raise PixelError("volume", "found values that are not whole", expected="whole HU")
+    return whole
+
+
+def _decimals(numbers: Iterable[float]) -> list[Any]:
+    """Return decimal strings of at most 16 characters, as exact as those allow. Source: DICOM PS3.5 6.2 (DS)."""
+    from pydicom.valuerep import DSfloat
+
+    return [DSfloat(float(number), auto_format=True) for number in numbers]
+
+
+def _new_image(instance_uid: str) -> Any:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = UID(CT_IMAGE_STORAGE)
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(instance_uid)
+    dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = UID(CT_IMAGE_STORAGE), UID(instance_uid)
+    return dataset
+
+
+def _describe(dataset: Any, identity: SeriesIdentity, *, number: int) -> None:
+    """Set what every slice shares, the empty type 2 attributes included."""
+    dataset.StudyInstanceUID = identity.study_uid
+    dataset.SeriesInstanceUID = identity.series_uid
+    dataset.FrameOfReferenceUID = identity.frame_of_reference_uid
+    dataset.PatientID = identity.patient_id
+    dataset.PatientName = identity.patient_id
+    dataset.StudyDate = identity.study_date
+    for keyword in (
+        "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientBirthDate", "PatientSex",
+        "PositionReferenceIndicator", "KVP", "AcquisitionNumber", "PatientPosition", "Laterality",
+    ):  # fmt: skip
+        setattr(dataset, keyword, "")
+    dataset.Modality, dataset.Manufacturer = "CT", "medfuse"
+    dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    dataset.SeriesNumber, dataset.InstanceNumber = 1, number
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "HU"
+
+
+def _instance_uid(series_uid: str, k: int) -> str:
+    """Return a UID under 2.25 that depends on the series and the slice alone. Source: DICOM PS3.5 B.2."""
+    digest = hashlib.sha256(f"{series_uid}\x1f{k}".encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
