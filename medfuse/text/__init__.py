@@ -1,0 +1,46 @@
+"""What a report says: sections, sentences, findings with their status, token ids."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medfuse.text.annotation import annotate, annotate_many
+    from medfuse.text.context import Assertion, assert_status
+    from medfuse.text.findings import find_findings
+    from medfuse.text.sections import find_sections, select_sections
+    from medfuse.text.sentences import find_sentences
+    from medfuse.text.tokens import Encoding, ReportTokenizer
+
+_HOME = {
+    "Assertion": "context",
+    "Encoding": "tokens",
+    "ReportTokenizer": "tokens",
+    "annotate": "annotation",
+    "annotate_many": "annotation",
+    "assert_status": "context",
+    "find_findings": "findings",
+    "find_sections": "sections",
+    "find_sentences": "sentences",
+    "select_sections": "sections",
+}
+
+__all__ = [
+    "Assertion",
+    "Encoding",
+    "ReportTokenizer",
+    "annotate",
+    "annotate_many",
+    "assert_status",
+    "find_findings",
+    "find_sections",
+    "find_sentences",
+    "select_sections",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"medfuse.text.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,98 @@
+"""Where the sentences of a report are."""
+
+from __future__ import annotations
+
+import re
+
+from medfuse.text.sections import find_headings
+
+__all__ = ["MAX_SENTENCE_CHARACTERS", "find_sentences"]
+
+MAX_SENTENCE_CHARACTERS = 2000
+"""Longer runs are cut at a space: the work on one sentence stays bounded, whatever comes in."""
+
+# The end of a sentence: a mark before a space, or glued to the next sentence ("effusion.Nodule"); an empty line;
+# a line end before a bullet or number; a line end before a capital where the line was too short to be wrapped.
+_END = re.compile(
+    r"[.!?]{1,9}(?=[\s\"')\]]|$)[\"')\]]{0,3}|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n[ \t\r]{0,40}\n"
+    r"|\n(?=[ \t]{0,40}(?:\d{1,2}[.)]|[-*•])[ \t])|(?P<line>\n)(?=[ \t]{0,40}[A-Z])"
+)
+_WRAPPED_LINE = 50
+_ABBREVIATION = re.compile(r"(?:\b(?:dr|mr|mrs|ms|vs|approx|st|e\.g|i\.e|cf)|(?:^|[\s(])\d{1,2})$", re.IGNORECASE)
+# These are no ends only before a number ("no. 3") or a small letter ("4 p.m. today").
+_BEFORE_NUMBER = re.compile(r"\b(?:no|nr|fig|im|img|se|ser|a\.m|p\.m|p\.o|min|max)$", re.IGNORECASE)
+
+# A line that ends like this goes on, however short it is: a "no" is never parted from what it denies.
+_OPEN_END = re.compile(
+    r"(?:,|(?<!:)(?<!: )\b(?:no|not|nor|without|of|the|a|an|and|or|in|with|for|to|is|are|was|were|by|from|at))\s*$",
+    re.IGNORECASE,
+)
+
+
+def find_sentences(text: str) -> tuple[tuple[int, int], ...]:
+    r"""Find the sentences of a report.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    tuple of (int, int)
+        Character offsets, in order, without surrounding white space. Headings are no part of a sentence, and
+        nothing without a letter or digit is one.
+
+    Examples
+    --------
+    >>> text = "FINDINGS: A 1.2 cm nodule. No effusion.\n2. Dr. Low agrees."
+    >>> [text[a:b] for a, b in find_sentences(text)]
+    ['A 1.2 cm nodule.', 'No effusion.', '2. Dr. Low agrees.']
+    """
+    sentences: list[tuple[int, int]] = []
+    start = 0
+    for _, heading_start, heading_end in (*find_headings(text), ("", len(text), len(text))):
+        for a, b in _split(text, start, heading_start):
+            sentences += _trimmed_pieces(text, a, b)
+        start = heading_end
+    return tuple(sentences)
+
+
+def _split(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    pieces = []
+    for match in _END.finditer(text, start, end):
+        if not _goes_on(text, start, match):
+            pieces.append((start, match.end()))
+            start = match.end()
+    return [*pieces, (start, end)]
+
+
+def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
+    """Tell whether a mark or line end is none of a sentence."""
+    if end["line"]:
+        line_start = max(text.rfind("\n", max(start, end.start() - 2 * _WRAPPED_LINE), end.start()) + 1, start)
+        return end.start() - line_start > _WRAPPED_LINE or bool(_OPEN_END.search(text[line_start : end.start()]))
+    if not end.group().startswith("."):
+        return False
+    before = text[max(start, end.start() - 8) : end.start()]
+    following = text[end.end() : end.end() + 9].lstrip()[:1]
+    list_number = before.strip().isdigit() and not text[start : end.start()].strip(" \t\r\n0123456789")
+    if before[-1:].isdigit():
+        return list_number
+    return bool(_ABBREVIATION.search(before)) or (
+        (following.isdigit() or following.islower()) and bool(_BEFORE_NUMBER.search(before))
+    )
+
+
+def _trimmed_pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    pieces = []
+    while start < end:
+        stop = end
+        if end - start > MAX_SENTENCE_CHARACTERS:
+            space = text.rfind(" ", start + 1, start + MAX_SENTENCE_CHARACTERS)
+            stop = space if space > start else start + MAX_SENTENCE_CHARACTERS
+        piece = text[start:stop]
+        first = start + len(piece) - len(piece.lstrip())
+        if any(character.isalnum() for character in piece):
+            pieces.append((first, first + len(piece.strip())))
+        start = stop
+    return pieces

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medfuse.errors import ReportTextError, UsageError
+from medfuse.text import annotate, annotate_many
+
+TEXT = "FINDINGS: A 9 mm nodule.\r\nNo effusion.\r\nIMPRESSION: Nodule."
+
+
+def test_report_holds_the_untouched_text_and_its_parts() -> None:
+    report = annotate(TEXT)
+    assert report.text == TEXT
+    assert [section.name for section in report.sections] == ["findings", "impression"]
+    assert [TEXT[a:b] for a, b in report.sentences] == ["A 9 mm nodule.", "No effusion.", "Nodule."]
+    assert [f.status for f in report.findings] == ["present", "absent", "present"]
+
+
+@pytest.mark.parametrize("text", ["", " \r\n", "...", "-- \u202e\u202c --"])
+def test_text_without_a_word_is_refused(text: str) -> None:
+    with pytest.raises(ReportTextError, match="found no word"):
+        annotate(text)
+
+
+def test_refusal_does_not_repeat_the_text() -> None:
+    with pytest.raises(ReportTextError) as caught:
+        annotate("***")
+    assert "***" not in str(caught.value)
+
+
+@given(text=st.text(max_size=200).filter(lambda t: any(c.isalnum() for c in t)))
+def test_any_text_can_be_annotated_and_every_offset_lies_in_it(text: str) -> None:
+    report = annotate(text)
+    spans = [
+        *report.sentences,
+        *((s.start, s.end) for s in report.sections),
+        *((f.start, f.end) for f in report.findings),
+    ]
+    assert all(0 <= start < end <= len(text) for start, end in spans)
+
+
+def test_many_reports_are_annotated_as_each_alone() -> None:
+    texts = [TEXT, "A mass.", "No nodule."]
+    assert list(annotate_many(texts, batch_size=2)) == [annotate(text) for text in texts]
+
+
+def test_blank_report_among_many_does_not_end_them() -> None:
+    blank, other = annotate_many(["", "A mass."])
+    assert blank.findings == blank.sections == blank.sentences == ()
+    assert [f.concept for f in other.findings] == ["mass"]
+
+
+def test_many_reports_are_read_as_the_answers_are_taken() -> None:
+    read = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield "A nodule."
+
+    next(annotate_many(endless(), batch_size=3))
+    assert read == 3
+
+
+def test_batch_size_below_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="batch_size"):
+        annotate_many([TEXT], batch_size=0)
