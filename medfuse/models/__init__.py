@@ -1,0 +1,27 @@
+"""Tensors -> tensors: encoders, aligners, fusions, heads and the classifier that joins them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medfuse.models.build import build_model, list_components
+    from medfuse.models.classifier import StudyClassifier
+    from medfuse.models.losses import classification_loss, study_loss
+
+_HOME = {
+    "StudyClassifier": "classifier",
+    "build_model": "build",
+    "classification_loss": "losses",
+    "list_components": "build",
+    "study_loss": "losses",
+}
+
+__all__ = ["StudyClassifier", "build_model", "classification_loss", "list_components", "study_loss"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"medfuse.models.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

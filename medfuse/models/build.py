@@ -1,0 +1,118 @@
+"""Configuration -> model, component by component."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from medfuse.config import ModelConfig
+from medfuse.models.aligners import ALIGNERS
+from medfuse.models.classifier import StudyClassifier
+from medfuse.models.fusions import FUSIONS
+from medfuse.models.heads import HEADS, Head
+from medfuse.models.image_encoders import IMAGE_ENCODERS, ImageEncoder
+from medfuse.models.text_encoders import TEXT_ENCODERS, TextEncoder
+from medfuse.registry import build, with_entry_points
+from medfuse.types import Target
+
+__all__ = ["build_model", "list_components"]
+
+_KINDS: dict[str, dict[str, type[Any]]] = {
+    "image_encoder": IMAGE_ENCODERS,
+    "text_encoder": TEXT_ENCODERS,
+    "aligner": ALIGNERS,
+    "fusion": FUSIONS,
+    "head": HEADS,
+}
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    targets: Sequence[Target],
+    in_channels: int,
+    image_size: tuple[int, int, int],
+    vocabulary_size: int,
+) -> StudyClassifier:
+    """Build the model of a configuration.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    targets : sequence of Target
+    in_channels : int
+        C.
+    image_size : tuple of int
+        (I, J, K).
+    vocabulary_size : int
+        Of the tokenizer; 0 if the model reads no text.
+
+    Returns
+    -------
+    StudyClassifier
+
+    Raises
+    ------
+    ConfigError
+        If a component or one of its options is unknown, or refuses these sizes.
+    """
+    given: dict[str, Any] = {
+        "in_channels": in_channels,
+        "image_size": image_size,
+        "vocabulary_size": vocabulary_size,
+        "modalities": config.modalities,
+        "embedding_size": config.embedding_size,
+    }
+    encoders: dict[str, ImageEncoder | TextEncoder] = {}
+    for modality in config.modalities:
+        encoders[modality] = _build(config, f"{modality}_encoder", given)
+    fusion = _build(config, "fusion", given)
+
+    def heads(in_size: int) -> dict[str, Head]:
+        sizes = {target.name: {"in_size": in_size, "n_outputs": target.n_outputs} for target in targets}
+        return {name: _build(config, "head", size) for name, size in sizes.items()}
+
+    several = len(config.modalities) > 1
+    return StudyClassifier(
+        encoders,
+        aligner=_build(config, "aligner", given),
+        fusion=fusion,
+        heads={
+            "fused": heads(fusion.fused_size),
+            **{m: heads(config.embedding_size) for m in config.modalities if several},
+        },
+        embedding_size=config.embedding_size,
+        modality_dropout=config.modality_dropout,
+    )
+
+
+def _build(config: ModelConfig, kind: str, given: dict[str, Any]) -> Any:
+    components = with_entry_points(_KINDS[kind], group=f"medfuse.{kind}s")
+    return build(components, getattr(config, kind), where=f"model.{kind}", given=given)
+
+
+def list_components() -> dict[str, dict[str, dict[str, str]]]:
+    """Return every component: kind, name, and its options with their defaults.
+
+    Returns
+    -------
+    dict of str to dict of str to dict of str to str
+        The key ``""`` holds what the component is.
+
+    Examples
+    --------
+    >>> sorted(list_components()["head"])
+    ['linear', 'mlp']
+    """
+    listed: dict[str, dict[str, dict[str, str]]] = {}
+    for kind, own in _KINDS.items():
+        components: dict[str, type[nn.Module]] = with_entry_points(own, group=f"medfuse.{kind}s")
+        listed[kind] = {}
+        for name, component in components.items():
+            parameters = inspect.signature(component).parameters.values()
+            options = {p.name: repr(p.default) for p in parameters if p.default is not p.empty}
+            listed[kind][name] = {"": (inspect.getdoc(component) or "").split("\n")[0], **options}
+    return listed

@@ -1,0 +1,124 @@
+"""Token ids -> features, in steps, so that saliency can start from the embedded tokens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from medfuse.errors import ConfigError
+
+__all__ = ["TEXT_ENCODERS", "GruEncoder", "TextEncoder"]
+
+
+class TextEncoder(nn.Module, ABC):
+    """What every text encoder offers.
+
+    ``token_mask``, shape (B, L), bool, is True at real tokens: they come first, and each case has at least one.
+    What stands at the others changes nothing.
+
+    Attributes
+    ----------
+    feature_size : int
+        Length of the features that ``forward`` gives.
+    """
+
+    feature_size: int
+
+    @abstractmethod
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return embedded tokens, shape (B, L, D), of token ids, shape (B, L), int64."""
+
+    @abstractmethod
+    def token_states(self, embedded: Tensor, token_mask: Tensor) -> Tensor:
+        """Return each token in its context, shape (B, L, S), of embedded tokens, shape (B, L, D)."""
+
+    @abstractmethod
+    def pool(self, states: Tensor, token_mask: Tensor) -> Tensor:
+        """Return features, shape (B, feature_size), of tokens in their context."""
+
+    def forward(self, embedded: Tensor, token_mask: Tensor) -> Tensor:
+        """Return features, shape (B, feature_size), of embedded tokens, shape (B, L, D)."""
+        return self.pool(self.token_states(embedded, token_mask), token_mask)
+
+
+class GruEncoder(TextEncoder):
+    """A GRU over word embeddings, pooled by the mean and the maximum over the tokens.
+
+    Parameters
+    ----------
+    vocabulary_size : int
+        Ids 0 (padding) to ``vocabulary_size - 1``.
+    token_size : int
+        D, the length of a word's embedding.
+    hidden_size : int
+        Of each direction.
+    bidirectional : bool
+        Whether a second GRU reads from the end.
+    dropout : float
+        Of the numbers of embedded words and of the features, in [0, 1].
+
+    Raises
+    ------
+    ConfigError
+        If a size is too small.
+
+    Notes
+    -----
+    Source: Cho et al. 2014, Learning Phrase Representations using RNN Encoder-Decoder, eq. 5 to 8; max pooling
+    over both directions' states from Conneau et al. 2017, Supervised Learning of Universal Sentence
+    Representations, section 3.2.2.
+
+    Examples
+    --------
+    >>> encoder = GruEncoder(10, token_size=4, hidden_size=3).eval()
+    >>> ids = torch.tensor([[2, 3, 0]])
+    >>> encoder(encoder.embed(ids), ids > 0).shape
+    torch.Size([1, 12])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        token_size: int = 64,
+        hidden_size: int = 64,
+        bidirectional: bool = True,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        smallest = {"vocabulary_size": 2, "token_size": 1, "hidden_size": 1}
+        sizes = {"vocabulary_size": vocabulary_size, "token_size": token_size, "hidden_size": hidden_size}
+        for name, size in sizes.items():
+            if size < smallest[name]:
+                expected = f"{smallest[name]} or more"
+                raise ConfigError(f"model.text_encoder.{name}", f"found {size}", expected=expected)
+        self.embedding = nn.Embedding(vocabulary_size, token_size, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.gru = nn.GRU(token_size, hidden_size, batch_first=True, bidirectional=bidirectional)
+        self.feature_size = 2 * hidden_size * (1 + bidirectional)
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return the words' embeddings."""
+        embedded: Tensor = self.embedding(token_ids)
+        return embedded
+
+    def token_states(self, embedded: Tensor, token_mask: Tensor) -> Tensor:
+        """Return the GRU's states, zeros at padding."""
+        lengths = token_mask.sum(dim=1).cpu()
+        packed = pack_padded_sequence(self.dropout(embedded), lengths, batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=embedded.shape[1])
+        return states
+
+    def pool(self, states: Tensor, token_mask: Tensor) -> Tensor:
+        """Return the mean and the maximum over the real tokens."""
+        real = token_mask[..., None]
+        mean = states.masked_fill(~real, 0.0).sum(dim=1) / real.sum(dim=1)
+        highest = states.masked_fill(~real, float("-inf")).amax(dim=1)
+        features: Tensor = self.dropout(torch.cat([mean, highest], dim=1))
+        return features
+
+
+TEXT_ENCODERS: dict[str, type[TextEncoder]] = {"gru": GruEncoder}

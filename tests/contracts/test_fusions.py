@@ -1,0 +1,72 @@
+"""The contract of every fusion, those of installed packages included."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medfuse.models.fusions import FUSIONS, Fusion
+from medfuse.registry import build, with_entry_points
+
+COMPONENTS = with_entry_points(FUSIONS, group="medfuse.fusions")
+pytestmark = pytest.mark.parametrize("name", COMPONENTS)
+
+MODALITIES = ("image", "text")
+PRESENT = torch.tensor([[True, True], [True, False], [False, True], [True, True]])
+
+
+def make(name: str, modalities: tuple[str, ...] = MODALITIES) -> Fusion:
+    return build(COMPONENTS, {"name": name}, where="test", given={"modalities": modalities, "embedding_size": 8})
+
+
+def embeddings(modalities: tuple[str, ...] = MODALITIES, *, seed: int = 0) -> dict[str, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return {m: torch.randn(4, 8, generator=draw).requires_grad_() for m in modalities}
+
+
+@pytest.mark.parametrize("modalities", [("image",), ("image", "text"), ("image", "text", "table")])
+def test_the_fused_vector_has_the_stated_size(name, modalities):
+    fusion = make(name, modalities).eval()
+    fused = fusion(embeddings(modalities), torch.ones(4, len(modalities), dtype=torch.bool))
+    assert fused.shape == (4, fusion.fused_size)
+
+
+def test_a_gradient_reaches_the_present_embeddings_and_every_parameter(name, contract):
+    fusion, given_ = make(name).train(), embeddings()
+    contract.gradient_reaches(fusion(given_, PRESENT), module=fusion, inputs=given_)
+    for column, modality in enumerate(MODALITIES):
+        assert torch.equal(given_[modality].grad.abs().sum(dim=1) > 0, PRESENT[:, column])
+
+
+def test_a_batch_of_one_equals_its_row_of_a_batch(name, contract):
+    fusion, given_ = make(name).eval(), embeddings()
+    contract.rows_stand_alone(
+        lambda rows: fusion({m: e[list(rows)] for m, e in given_.items()}, PRESENT[list(rows)]), 4
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), wild=st.sampled_from([1.0, 1e6, float("inf"), float("nan")]))
+def test_absent_modalities_change_nothing(name, seed, wild):
+    fusion, clean, noise = make(name).eval(), embeddings(), embeddings(seed=seed)
+    dirty = {m: torch.where(PRESENT[:, i, None], clean[m], noise[m] * wild) for i, m in enumerate(MODALITIES)}
+    torch.testing.assert_close(fusion(dirty, PRESENT), fusion(clean, PRESENT))
+
+
+def test_presence_itself_changes_something(name):
+    fusion, given_ = make(name).eval(), embeddings()
+    assert not torch.allclose(fusion(given_, PRESENT)[1], fusion(given_, torch.ones_like(PRESENT))[1])
+
+
+def test_a_case_without_any_modality_is_finite(name):
+    assert torch.isfinite(make(name).eval()(embeddings(), torch.zeros_like(PRESENT))).all()
+
+
+def test_it_survives_saving_and_loading(name, contract):
+    contract.survives_saving(lambda: make(name), lambda fusion: fusion(embeddings(), PRESENT))
+
+
+def test_eval_is_deterministic(name, contract):
+    contract.eval_is_deterministic(make(name), lambda fusion: fusion(embeddings(), PRESENT))

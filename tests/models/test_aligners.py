@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+from torch.nn import functional as F
+
+from medfuse.errors import ConfigError
+from medfuse.models.aligners import InfoNce
+
+MODALITIES = ("image", "text")
+
+
+def unit(n: int, seed: int) -> torch.Tensor:
+    return F.normalize(torch.randn(n, 5, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def clip_formula(image: np.ndarray, text: np.ndarray, temperature: float) -> float:
+    """Radford et al. 2021, figure 3, in float64."""
+    similarity = image.astype(np.float64) @ text.astype(np.float64).T / temperature
+    by_image, by_text = log_softmax(similarity, axis=1), log_softmax(similarity, axis=0)
+    return -float(np.diag(by_image).mean() + np.diag(by_text).mean()) / 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(2, 9), seed=st.integers(0, 2**30), temperature=st.floats(0.02, 1.0))
+def test_infonce_equals_the_published_formula(n, seed, temperature):
+    image, text = unit(n, seed), unit(n, seed + 1)
+    loss = InfoNce(MODALITIES, temperature=temperature)({"image": image, "text": text}, torch.ones(n, 2).bool())
+    assert float(loss.detach()) == pytest.approx(clip_formula(image.numpy(), text.numpy(), temperature), abs=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(present=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=9))
+def test_infonce_contrasts_true_pairs_only(present):
+    image, text, has = unit(len(present), 0), unit(len(present), 1), torch.tensor(present)
+    pairs = has.all(dim=1)
+    loss = float(InfoNce(MODALITIES, temperature=0.2)({"image": image, "text": text}, has).detach())
+    expected = clip_formula(image[pairs].numpy(), text[pairs].numpy(), 0.2) if pairs.sum() > 1 else 0.0
+    assert loss == pytest.approx(expected, abs=1e-4)
+
+
+def test_infonce_of_three_modalities_is_the_mean_over_pairs():
+    three = {"image": unit(6, 0), "text": unit(6, 1), "table": unit(6, 2)}
+    loss = InfoNce(tuple(three), temperature=0.5)(three, torch.ones(6, 3).bool())
+    pairs = [("image", "text"), ("image", "table"), ("text", "table")]
+    expected = np.mean([clip_formula(three[a].numpy(), three[b].numpy(), 0.5) for a, b in pairs])
+    assert float(loss.detach()) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_training_with_infonce_finds_the_partner():
+    torch.manual_seed(0)
+    image, text = torch.randn(16, 5), torch.nn.Parameter(torch.randn(16, 5))
+    aligner = InfoNce(MODALITIES)
+    optimizer = torch.optim.Adam([text, *aligner.parameters()], lr=0.05)
+    a = F.normalize(image, dim=1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        aligner({"image": a, "text": F.normalize(text, dim=1)}, torch.ones(16, 2).bool()).backward()
+        optimizer.step()
+    nearest = (a @ F.normalize(text.detach(), dim=1).T).argmax(dim=1)
+    assert nearest.tolist() == list(range(16))
+    assert aligner.log_scale > math.log(10.0)  # the temperature was learned
+
+
+@pytest.mark.parametrize(("start", "held"), [(9.0, math.log(100.0)), (-3.0, 0.0)])
+def test_the_temperature_is_held_in_range_and_can_come_back(start, held):
+    aligner = InfoNce(MODALITIES)
+    with torch.no_grad():
+        aligner.log_scale.fill_(start)
+    aligner({"image": unit(4, 0), "text": unit(4, 1)}, torch.ones(4, 2).bool()).backward()
+    assert float(aligner.log_scale.detach()) == pytest.approx(held)
+    assert aligner.log_scale.grad != 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 0.001, 2.0])
+def test_a_temperature_out_of_range_is_refused(temperature):
+    with pytest.raises(ConfigError, match=r"model\.aligner\.temperature: found .*; expected 0\.01 to 1"):
+        InfoNce(MODALITIES, temperature=temperature)

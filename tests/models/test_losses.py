@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss
+
+from medfuse.config import OptimConfig
+from medfuse.models import classification_loss, study_loss
+from medfuse.models.aligners import InfoNce
+from medfuse.types import Target
+
+BINARY = Target("malignancy", "binary", ("negative", "positive"))
+MULTICLASS = Target("texture", "multiclass", ("solid", "part-solid", "ground glass"))
+BOTH, IMAGE, TEXT = (True, True), (True, False), (False, True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(known=st.lists(st.booleans(), min_size=1, max_size=12).filter(any), seed=st.integers(0, 2**31))
+@pytest.mark.parametrize("target", [BINARY, MULTICLASS], ids=lambda t: t.kind)
+def test_it_equals_scikit_learns_log_loss_over_known_labels(target, known, seed):
+    draw, n, mask = torch.Generator().manual_seed(seed), len(known), torch.tensor(known)
+    logits = torch.randn(n, target.n_outputs, generator=draw, dtype=torch.float64)
+    labels = torch.randint(0, len(target.classes), (n,), generator=draw)
+    loss = float(classification_loss(logits, torch.where(mask, labels, -1), mask, target))
+    positive = torch.sigmoid(logits)
+    probabilities = torch.cat([1 - positive, positive], dim=1) if target is BINARY else logits.softmax(dim=1)
+    expected = log_loss(labels[mask].numpy(), probabilities[mask].numpy(), labels=range(len(target.classes)))
+    assert loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("target", [BINARY, MULTICLASS], ids=lambda t: t.kind)
+def test_no_known_label_gives_zero_with_a_graph(target):
+    logits = torch.randn(3, target.n_outputs, requires_grad=True)
+    loss = classification_loss(logits, torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.bool), target)
+    loss.backward()
+    assert loss == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_a_confident_mistake_stays_finite():
+    one = torch.ones(1, dtype=torch.int64)
+    assert float(classification_loss(torch.tensor([[-1e4]]), one, one.bool(), BINARY)) == pytest.approx(1e4)
+
+
+def losses_of(make_model, batch, **weights):
+    model = make_model(modality_dropout=0.0).train()
+    torch.manual_seed(0)
+    optim = OptimConfig(**weights)
+    output = model(batch)
+    return output, study_loss(output, batch, targets=(BINARY, MULTICLASS), optim=optim, aligner=model.aligner)
+
+
+def test_the_total_is_the_weighted_sum_of_the_named_parts(make_model, make_batch):
+    batch = make_batch([BOTH, IMAGE, TEXT, BOTH])
+    output, losses = losses_of(make_model, batch, aligner_weight=0.7, auxiliary_weight=0.4)
+    assert set(losses) == {"total", "classification", "alignment", "auxiliary", "attributes"}
+    total = losses["classification"] + 0.7 * losses["alignment"] + 0.4 * losses["auxiliary"]
+    torch.testing.assert_close(losses["total"], total)
+    by_target = [
+        classification_loss(output.logits[t.name], batch.targets[t.name], batch.target_mask[t.name], t)
+        for t in (BINARY, MULTICLASS)
+    ]
+    torch.testing.assert_close(losses["classification"], sum(by_target))
+    torch.testing.assert_close(losses["alignment"], InfoNce(("image", "text"))(output.embeddings, batch.present))
+
+
+def test_attributes_are_learnt_by_their_mean_over_fused_and_single_heads(make_model, make_batch):
+    batch, model = make_batch([BOTH, IMAGE, TEXT, BOTH]), make_model("image", "text").train()
+    output, optim = model(batch), OptimConfig(aligner_weight=0.0, auxiliary_weight=0.0, attribute_weight=3.0)
+    losses = study_loss(output, batch, targets=(BINARY,), attributes=(MULTICLASS,), optim=optim, aligner=model.aligner)
+    labels, known = batch.targets[MULTICLASS.name], batch.target_mask[MULTICLASS.name]
+    expected = classification_loss(output.logits[MULTICLASS.name], labels, known, MULTICLASS)
+    for column, modality in enumerate(batch.modalities):
+        logits, here = output.auxiliary[modality][MULTICLASS.name], known & batch.present[:, column]
+        expected = expected + classification_loss(logits, labels, here, MULTICLASS)
+    torch.testing.assert_close(losses["attributes"], expected)
+    torch.testing.assert_close(losses["total"], losses["classification"] + 3.0 * expected)
+
+
+def test_a_single_modality_is_not_judged_on_cases_that_lack_it(make_model, make_batch):
+    batch = make_batch([BOTH, IMAGE, TEXT, BOTH])
+    output, losses = losses_of(make_model, batch)
+    expected = torch.zeros(())
+    for column, modality in enumerate(batch.modalities):
+        for target in (BINARY, MULTICLASS):
+            here = batch.target_mask[target.name] & batch.present[:, column]
+            logits, labels = output.auxiliary[modality][target.name][here], batch.targets[target.name][here]
+            expected = expected + classification_loss(logits, labels, torch.ones(len(labels)).bool(), target)
+    torch.testing.assert_close(losses["auxiliary"], expected)
+
+
+def test_blank_labels_still_align(make_model, make_batch):
+    batch = make_batch([BOTH] * 4)
+    blank = replace(batch, target_mask={name: torch.zeros_like(m) for name, m in batch.target_mask.items()})
+    _, losses = losses_of(make_model, blank, aligner_weight=0.5)
+    assert losses["classification"] == losses["auxiliary"] == 0
+    torch.testing.assert_close(losses["total"], 0.5 * losses["alignment"])
+    losses["total"].backward()
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_one_modality_has_neither_alignment_nor_auxiliary_loss(make_model, make_batch, modality):
+    batch, model = make_batch([(True,)] * 4, modalities=(modality,)), make_model(modality).train()
+    losses = study_loss(model(batch), batch, targets=(BINARY, MULTICLASS), optim=OptimConfig(), aligner=model.aligner)
+    assert losses["alignment"] == losses["auxiliary"] == 0
+    assert losses["total"] == losses["classification"] > 0
