@@ -1,0 +1,64 @@
+"""Samples -> batch: pad the tokens, stack the images, mark what is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from medfuse.tensors import Batch, Sample
+
+__all__ = ["collate"]
+
+
+def collate(
+    samples: Sequence[Sample],
+    *,
+    modalities: tuple[str, ...],
+    image_shape: tuple[int, int, int, int],
+    targets: Sequence[str] = (),
+) -> Batch:
+    """Stack samples into a batch.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        At least one.
+    modalities : tuple of str
+        Of the model; a modality that it does not read is left out.
+    image_shape : tuple of int
+        (C, I, J, K), for cases without an image.
+    targets : sequence of str
+        Names of the targets to stack.
+
+    Returns
+    -------
+    Batch
+
+    Examples
+    --------
+    >>> from medfuse.types import CaseId
+    >>> short = Sample(CaseId("S1", "1"), token_ids=torch.tensor([5]), targets={"grade": 1})
+    >>> long = Sample(CaseId("S2", "1"), token_ids=torch.tensor([5, 6]))
+    >>> batch = collate([short, long], modalities=("text",), image_shape=(1, 2, 2, 2), targets=["grade"])
+    >>> batch.token_mask.tolist(), batch.target_mask["grade"].tolist()
+    ([[True, False], [True, True]], [True, False])
+    """
+    absent_image, absent_text = torch.zeros(image_shape), torch.zeros(1, dtype=torch.int64)
+    has = {
+        "image": [s.image is not None for s in samples],
+        "text": [s.token_ids is not None for s in samples],
+    }
+    tokens = [absent_text if s.token_ids is None else s.token_ids for s in samples]
+    mask = [torch.full((len(t),), known) for t, known in zip(tokens, has["text"], strict=True)]
+    return Batch(
+        cases=tuple(s.case for s in samples),
+        modalities=modalities,
+        image=torch.stack([absent_image if s.image is None else s.image for s in samples]),
+        token_ids=pad_sequence(tokens, batch_first=True),
+        token_mask=pad_sequence(mask, batch_first=True),
+        present=torch.tensor([[has[m][b] for m in modalities] for b in range(len(samples))]),
+        targets={name: torch.tensor([s.targets.get(name, 0) for s in samples]) for name in targets},
+        target_mask={name: torch.tensor([name in s.targets for s in samples]) for name in targets},
+    )
