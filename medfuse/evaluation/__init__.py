@@ -1,0 +1,70 @@
+"""Arrays and labels to numbers with intervals; names are loaded when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medfuse.evaluation.baselines import cross_fitted_logistic, prevalence_baseline
+    from medfuse.evaluation.calibration import (
+        CalibrationBin,
+        calibration_curve,
+        choose_threshold,
+        fit_temperature,
+    )
+    from medfuse.evaluation.delong import auroc, delong_test
+    from medfuse.evaluation.evaluation import Curves, Evaluation, evaluate
+    from medfuse.evaluation.leakage import explained_variance
+    from medfuse.evaluation.metrics import accuracy, auprc, brier, f1, sensitivity, specificity
+    from medfuse.evaluation.predictions import read_predictions
+
+_HOME = {
+    "accuracy": "metrics",
+    "auprc": "metrics",
+    "auroc": "delong",
+    "brier": "metrics",
+    "CalibrationBin": "calibration",
+    "calibration_curve": "calibration",
+    "choose_threshold": "calibration",
+    "cross_fitted_logistic": "baselines",
+    "Curves": "evaluation",
+    "delong_test": "delong",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+    "explained_variance": "leakage",
+    "f1": "metrics",
+    "fit_temperature": "calibration",
+    "prevalence_baseline": "baselines",
+    "read_predictions": "predictions",
+    "sensitivity": "metrics",
+    "specificity": "metrics",
+}
+
+__all__ = [
+    "CalibrationBin",
+    "Curves",
+    "Evaluation",
+    "accuracy",
+    "auprc",
+    "auroc",
+    "brier",
+    "calibration_curve",
+    "choose_threshold",
+    "cross_fitted_logistic",
+    "delong_test",
+    "evaluate",
+    "explained_variance",
+    "f1",
+    "fit_temperature",
+    "prevalence_baseline",
+    "read_predictions",
+    "sensitivity",
+    "specificity",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f"medfuse.evaluation.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

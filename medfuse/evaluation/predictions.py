@@ -1,0 +1,260 @@
+"""Predictions in the long format of the contract: read, checked, and turned to one row a case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medfuse.errors import LabelError, ManifestError, nearest_name
+
+__all__ = ["COLUMNS", "REQUIRED", "CaseTable", "case_table", "check_predictions", "label_values", "read_predictions"]
+
+REQUIRED = ("case_id", "probability", "label")
+COLUMNS = ("case_id", "patient_key", "split", "fold", "condition", "target", "class", "probability", "label")
+_TEXT = ("case_id", "patient_key", "split", "fold", "condition", "target", "class")
+_KEY = ["condition", "target", "class", "split", "fold", "case_id"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseTable:
+    """One binary target: a row a case, a column a condition.
+
+    Parameters
+    ----------
+    target : str
+    positive : str
+        Name of the positive class, empty if the predictions name none.
+    labels : ndarray of bool, shape (n,)
+    patients, folds : ndarray of str, shape (n,)
+        Empty strings where unknown.
+    probabilities : DataFrame, shape (n, conditions)
+        Of the positive class, indexed by case_id.
+    notes : tuple of str
+        What was left out, and how many.
+    """
+
+    target: str
+    positive: str
+    labels: NDArray[np.bool_]
+    patients: NDArray[np.str_]
+    folds: NDArray[np.str_]
+    probabilities: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read predictions of any model from CSV or Parquet.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.csv`` or ``.parquet`` file with at least case_id, probability and label.
+
+    Returns
+    -------
+    DataFrame
+        With all columns of ``COLUMNS``; see `check_predictions`.
+
+    Raises
+    ------
+    ManifestError
+        If the file cannot be read, or a column or row is wrong. Rows are counted as a spreadsheet shows
+        them: the header is row 1.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise ManifestError("predictions", f"found a file ending {path.suffix!r}", expected=".csv or .parquet")
+    if not path.is_file():
+        raise ManifestError(path.name, "found no such file", expected="a CSV or Parquet file")
+    try:
+        table = pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
+        raise ManifestError(
+            path.name, f"found no readable table ({type(error).__name__})", expected="a table"
+        ) from error
+    return check_predictions(table, where=path.name)
+
+
+def check_predictions(table: pd.DataFrame, *, where: str = "predictions") -> pd.DataFrame:
+    """Return predictions with every column of the long format, checked row by row.
+
+    Parameters
+    ----------
+    table : DataFrame
+        At least case_id, probability and label. An absent condition is ``"model"``, an absent patient_key is
+        the case itself, other absent columns are empty.
+    where : str
+        Name used in messages.
+
+    Returns
+    -------
+    DataFrame
+        A copy with the columns of ``COLUMNS``; probability float64; label a string, missing where unknown.
+
+    Raises
+    ------
+    ManifestError
+        Naming the column and the first rows at fault, never a value.
+
+    Examples
+    --------
+    >>> t = pd.DataFrame({"case_id": ["a", "b"], "probability": [0.2, 1.7], "label": [0, 1]})
+    >>> check_predictions(t, where="p")
+    Traceback (most recent call last):
+    ...
+    medfuse.errors.ManifestError: p row 3, probability: found a value outside [0, 1]; expected a probability
+    """
+    for name in REQUIRED:
+        if name not in table.columns:
+            found = f"found no column {name!r}"
+            raise ManifestError(
+                where,
+                found,
+                expected=f"{', '.join(REQUIRED)}; found {nearest_name(name, map(str, table.columns))}",
+            )
+    if table.empty:
+        raise ManifestError(where, "found no row", expected="a row a case")
+    filled = pd.DataFrame(index=pd.RangeIndex(len(table)))
+    for name in COLUMNS:
+        filled[name] = table[name].to_numpy() if name in table.columns else ""
+    for name in _TEXT:
+        filled[name] = [_as_text(value) for value in filled[name]]
+    number = pd.to_numeric(filled["probability"], errors="coerce").to_numpy(dtype=np.float64)
+    _refuse_rows(where, "case_id", filled["case_id"].to_numpy() == "", "an empty value", "an id")
+    _refuse_rows(where, "probability", ~np.isfinite(number), "no finite number", "a probability")
+    _refuse_rows(where, "probability", (number < 0) | (number > 1), "a value outside [0, 1]", "a probability")
+    filled["probability"] = number
+    filled["label"] = [_as_text(value) or None for value in filled["label"]]
+    filled["condition"] = filled["condition"].replace("", "model")
+    filled["patient_key"] = filled["patient_key"].where(filled["patient_key"] != "", filled["case_id"])
+    repeated = filled.duplicated(_KEY).to_numpy()
+    _refuse_rows(where, "case_id", repeated, "a second row of one case, condition, target and class", "one row each")
+    return filled
+
+
+def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str | None = None) -> CaseTable:
+    """Return one binary target with the same cases under every condition.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `check_predictions` returns it, of one split.
+    target : str, optional
+        Needed where there are several.
+    positive : str, optional
+        Name of the positive class. Of two classes it is by default the second one given, as in ``Target``, and
+        a note says so.
+
+    Returns
+    -------
+    CaseTable
+
+    Raises
+    ------
+    ManifestError
+        If target or class cannot be told, or a case has two labels or two patients.
+    LabelError
+        If no case with a label is left.
+    """
+    target = _one_of(table["target"].unique().tolist(), target, "target")
+    rows = table[table["target"] == target]
+    classes = rows["class"].unique().tolist()
+    by_order = positive is None and len(classes) == 2
+    positive = _one_of(classes, classes[1] if by_order else positive, "class")
+    notes: tuple[str, ...] = (f"The positive class is “{positive}”, the second one given.",) if by_order else ()
+    rows = rows[rows["class"] == positive]
+    known = rows[rows["label"].notna()]
+    notes += _left_out(rows["case_id"].nunique() - known["case_id"].nunique(), "without a label")
+    for column in ("label", "patient_key"):
+        if int((known.groupby("case_id")[column].nunique() > 1).sum()):
+            raise ManifestError("predictions", f"found cases with two values of {column}", expected="one a case")
+    if known.duplicated(["case_id", "condition"]).any():
+        raise ManifestError("predictions", "found a case in two folds or splits", expected="one prediction a condition")
+    wide = known.pivot(index="case_id", columns="condition", values="probability")
+    complete = wide.dropna()
+    notes += _left_out(len(wide) - len(complete), "not predicted under every condition")
+    if complete.empty:
+        raise LabelError(
+            "predictions",
+            "found no labelled case under every condition",
+            expected="at least one of each class",
+        )
+    facts = known.drop_duplicates("case_id").set_index("case_id").loc[complete.index]
+    return CaseTable(
+        target,
+        positive,
+        label_values(facts["label"].tolist(), positive),
+        facts["patient_key"].to_numpy(dtype=str),
+        facts["fold"].to_numpy(dtype=str),
+        complete,
+        notes,
+    )
+
+
+def label_values(labels: Sequence[str], positive: str) -> NDArray[np.bool_]:
+    """Return labels as booleans.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        ``"0"`` and ``"1"``, or class names.
+    positive : str
+        Name of the positive class.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Raises
+    ------
+    LabelError
+        If class names are given without the positive one.
+
+    Examples
+    --------
+    >>> label_values(["benign", "malignant"], "malignant").tolist()
+    [False, True]
+    """
+    if set(labels) <= {"0", "1"}:
+        return np.array([label == "1" for label in labels])
+    if len(set(labels)) > 2 or (positive and positive not in labels) or not positive:
+        found = f"found {len(set(labels))} different labels and positive class {positive!r}"
+        raise LabelError("predictions label", found, expected="0 and 1, or two class names with a column class")
+    return np.array([label == positive for label in labels])
+
+
+def _one_of(names: list[str], chosen: str | None, column: str) -> str:
+    if chosen is None and len(names) == 1:
+        return names[0]
+    if chosen is None or chosen not in names:
+        found = "found several and none chosen" if chosen is None else f"found no {chosen!r}"
+        raise ManifestError(f"predictions {column}", found, expected=nearest_name(chosen or "", names))
+    return chosen
+
+
+def _left_out(n: int, why: str) -> tuple[str, ...]:
+    return (f"{n} case{'s' if n > 1 else ''} left out: {why}.",) if n else ()
+
+
+def _as_text(value: object) -> str:
+    """Turn a cell into text; 1, 1.0, True and "1" are one label."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return str(int(value))
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else f"{value:g}"
+    text = str(value).strip()
+    return text[:-2] if text in ("0.0", "1.0") else text
+
+
+def _refuse_rows(where: str, column: str, wrong: NDArray[np.bool_], found: str, expected: str) -> None:
+    rows = np.flatnonzero(wrong)
+    if rows.size:
+        more = f" (and {rows.size - 1} more rows)" if rows.size > 1 else ""
+        raise ManifestError(f"{where} row {rows[0] + 2}, {column}", f"found {found}{more}", expected=expected)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, roc_curve
+
+from medfuse.errors import DataError, LabelError, UsageError
+from medfuse.evaluation import calibration_curve, choose_threshold, fit_temperature
+from medfuse.evaluation.calibration import TEMPERATURE_RANGE
+
+
+def test_temperature_recovers_the_one_that_was_planted():
+    rng = np.random.default_rng(0)
+    true_logits = rng.normal(scale=2, size=20_000)
+    labels = rng.random(20_000) < expit(true_logits)
+    assert fit_temperature(labels, 3.0 * true_logits) == pytest.approx(3.0, rel=0.05)
+
+
+def test_temperature_equals_an_unpenalised_logistic_slope():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(scale=3, size=500)
+    labels = (rng.random(500) < expit(logits / 2)).astype(int)
+    slope = LogisticRegression(C=1e10, fit_intercept=False).fit(logits[:, None], labels).coef_[0, 0]
+    assert fit_temperature(labels, logits) == pytest.approx(1 / slope, rel=1e-3)
+
+
+def test_two_class_columns_give_the_binary_temperature():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=400)
+    labels = (rng.random(400) < expit(logits / 1.5)).astype(int)
+    columns = np.stack([np.zeros(400), logits], axis=1)
+    assert fit_temperature(labels, columns) == pytest.approx(fit_temperature(labels, logits), rel=1e-4)
+
+
+def test_separated_validation_stays_within_the_stated_range():
+    assert fit_temperature([0, 1], [-1.0, 1.0]) == pytest.approx(TEMPERATURE_RANGE[0], rel=1e-3)
+
+
+def test_unusable_logits_are_refused():
+    with pytest.raises(DataError, match="logits"):
+        fit_temperature([0, 1], [np.nan, 1.0])
+    with pytest.raises(LabelError, match="class index 3"):
+        fit_temperature([0, 3], np.zeros((2, 3)))
+    with pytest.raises(LabelError, match="expected 2"):
+        fit_temperature([0, 1, 1], [0.0, 1.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 16)), min_size=2, max_size=30))
+def test_threshold_reaches_the_best_that_any_cut_can(rows):
+    labels, p = np.array([r[0] for r in rows]), np.array([r[1] / 16 for r in rows])
+    if labels.all() or not labels.any():
+        return
+    false_positive, true_positive, _ = roc_curve(labels, p)
+    calls = p >= choose_threshold(labels, p)
+    youden = calls[labels].mean() - calls[~labels].mean()
+    assert youden == pytest.approx((true_positive - false_positive).max(), abs=1e-12)
+    best = max(f1_score(labels, p >= t, zero_division=0) for t in np.unique(p))
+    assert f1_score(labels, p >= choose_threshold(labels, p, criterion="f1")) == pytest.approx(best)
+
+
+def test_threshold_criterion_is_checked():
+    with pytest.raises(UsageError, match="criterion"):
+        choose_threshold([0, 1], [0.1, 0.9], criterion="best")
+
+
+def test_curve_of_true_probabilities_lies_on_the_diagonal():
+    rng = np.random.default_rng(4)
+    p = rng.random(20_000)
+    bins = calibration_curve(rng.random(20_000) < p, p, level=0.999)
+    assert [b.observed.n for b in bins] == [2000] * 10
+    assert all(b.observed.low <= b.predicted <= b.observed.high for b in bins)
+
+
+def test_constant_probability_gives_one_bin_with_all_cases():
+    (only,) = calibration_curve([0, 1, 1], [0.5, 0.5, 0.5])
+    assert (only.predicted, only.observed.n, only.observed.n_positive) == (0.5, 3, 2)
