@@ -1,0 +1,25 @@
+"""Results to pages that a reader can keep: self-contained HTML and JSON; names are loaded when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medfuse.reporting.evaluation_report import write_evaluation_report
+    from medfuse.reporting.explanation_report import write_explanation_report
+    from medfuse.reporting.provenance import read_provenance
+
+_HOME = {
+    "read_provenance": "provenance",
+    "write_evaluation_report": "evaluation_report",
+    "write_explanation_report": "explanation_report",
+}
+
+__all__ = ["read_provenance", "write_evaluation_report", "write_explanation_report"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f"medfuse.reporting.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
