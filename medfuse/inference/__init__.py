@@ -1,0 +1,28 @@
+"""Saved model bundles and the Predictor that scoring, explaining and evaluation share."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medfuse.inference.bundle import Bundle, load_bundle, save_bundle
+    from medfuse.inference.calibration import Calibration
+    from medfuse.inference.predictor import Predictor, predict_logits
+
+_HOME = {
+    "Bundle": "bundle",
+    "Calibration": "calibration",
+    "Predictor": "predictor",
+    "load_bundle": "bundle",
+    "predict_logits": "predictor",
+    "save_bundle": "bundle",
+}
+
+__all__ = ["Bundle", "Calibration", "Predictor", "load_bundle", "predict_logits", "save_bundle"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"medfuse.inference.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

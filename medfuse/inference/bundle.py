@@ -1,0 +1,229 @@
+"""A saved model: weights, model.json, tokenizer and their checksums. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from medfuse.config import ModelConfig, TargetConfig
+from medfuse.data import Preprocessing
+from medfuse.errors import BundleError, ConfigError, UsageError
+from medfuse.inference.calibration import Calibration, conditions_of
+from medfuse.models import StudyClassifier, build_model
+from medfuse.text import ReportTokenizer
+from medfuse.types import Target
+
+__all__ = ["Bundle", "load_bundle", "save_bundle"]
+
+FORMAT = 1
+CHECKSUMS = "sha256"
+WEIGHTS, MODEL, TOKENIZER = "weights.safetensors", "model.json", "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """Everything that turns a study into predictions.
+
+    Parameters
+    ----------
+    model : StudyClassifier
+    config : ModelConfig
+    preprocessing : Preprocessing
+    targets : tuple of Target
+    calibration : mapping of str to mapping of str to Calibration
+        By target, then by condition.
+    prevalence : mapping of str to float
+        Share of positive training cases by target: the answer before anything is seen.
+    provenance : mapping of str to str
+        Config and data digests, versions; shown on every report.
+    model_id : str
+        Set by loading; names the model in every prediction.
+    """
+
+    model: StudyClassifier
+    config: ModelConfig
+    preprocessing: Preprocessing
+    targets: tuple[Target, ...]
+    calibration: Mapping[str, Mapping[str, Calibration]]
+    prevalence: Mapping[str, float]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    model_id: str = ""
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> str:
+    """Write a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    folder : Path
+        Made if absent; files of an older bundle in it are replaced.
+
+    Returns
+    -------
+    str
+        The model id: the start of the checksum of its checksums.
+    """
+    from safetensors.torch import save
+
+    weights = {name: tensor.contiguous() for name, tensor in bundle.model.state_dict().items()}
+    content = {
+        "format": FORMAT,
+        "model": bundle.config.model_dump(mode="json"),
+        "preprocessing": bundle.preprocessing.to_dict(),
+        "preprocessing_digest": bundle.preprocessing.digest,
+        "targets": [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in bundle.targets],
+        "calibration": {
+            target: {condition: c.to_dict() for condition, c in by_condition.items()}
+            for target, by_condition in bundle.calibration.items()
+        },
+        "prevalence": dict(bundle.prevalence),
+        "provenance": dict(bundle.provenance),
+    }
+    files = {WEIGHTS: save(weights), MODEL: json.dumps(content, indent=1, sort_keys=True).encode()}
+    if bundle.preprocessing.tokenizer is not None:
+        files[TOKENIZER] = bundle.preprocessing.tokenizer.to_json().encode()
+    sums = _checksums(files)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in {**files, CHECKSUMS: sums.encode()}.items():
+        partial = folder / f".{name}.part"
+        partial.write_bytes(data)
+        partial.replace(folder / name)
+    if TOKENIZER not in files:
+        (folder / TOKENIZER).unlink(missing_ok=True)
+    return _model_id(sums)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle, checking every byte before it is used.
+
+    Parameters
+    ----------
+    folder : Path
+        As `save_bundle` left it.
+
+    Returns
+    -------
+    Bundle
+        Its model is in eval mode on the CPU.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing or changed, the weights do not fit the model or are not finite, or the
+        preprocessing is not the one that the model was trained with.
+    """
+    files, sums = _read_checked(folder)
+    where = f"model {folder.name}"
+    try:
+        content = json.loads(files[MODEL])
+        if content["format"] != FORMAT:
+            raise BundleError(where, f"found format {content['format']!r}", expected=f"format {FORMAT}")
+        config = ModelConfig.model_validate(content["model"])
+        targets = tuple(TargetConfig.model_validate(item).build() for item in content["targets"])
+        calibration = {
+            target: {condition: Calibration.from_dict(c) for condition, c in by_condition.items()}
+            for target, by_condition in content["calibration"].items()
+        }
+        prevalence = {target.name: float(content["prevalence"][target.name]) for target in targets}
+        provenance = {str(key): str(value) for key, value in content["provenance"].items()}
+        digest = content["preprocessing_digest"]
+        preparation = content["preprocessing"]
+        _check_complete(config, targets, calibration, prevalence)
+        tokenizer = ReportTokenizer.from_json(files[TOKENIZER].decode()) if TOKENIZER in files else None
+    except BundleError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, UsageError) as error:
+        raise BundleError(f"{where}/{MODEL}", "found a missing or wrong value") from error
+    preprocessing = Preprocessing.from_dict(preparation, tokenizer=tokenizer)
+    if preprocessing.digest != digest:
+        raise BundleError(where, "its preprocessing differs from that of its training", expected="equal digests")
+    if preprocessing.modalities != config.modalities:
+        found = "its preprocessing has other modalities than its model"
+        raise BundleError(where, found, expected=str(list(config.modalities)))
+    model = _build(config, targets, preprocessing, where)
+    _load_weights(model, files[WEIGHTS], where)
+    return Bundle(model.eval(), config, preprocessing, targets, calibration, prevalence, provenance, _model_id(sums))
+
+
+def _read_checked(folder: Path) -> tuple[dict[str, bytes], str]:
+    where = f"model {folder.name}"
+    try:
+        sums = (folder / CHECKSUMS).read_bytes().decode("ascii")
+        expected = {name: digest for digest, name in (line.split("  ") for line in sums.splitlines())}
+        if not {WEIGHTS, MODEL} <= set(expected) <= {WEIGHTS, MODEL, TOKENIZER}:
+            raise BundleError(where, f"found other files in {CHECKSUMS}", expected=f"{WEIGHTS}, {MODEL}, {TOKENIZER}")
+        files = {name: (folder / name).read_bytes() for name in expected}
+    except (OSError, ValueError) as error:
+        found = f"cannot be read ({type(error).__name__})"
+        raise BundleError(where, found, expected=f"a folder with {WEIGHTS}, {MODEL}, {CHECKSUMS}") from error
+    for name, data in files.items():
+        if hashlib.sha256(data).hexdigest() != expected[name]:
+            raise BundleError(f"{where}/{name}", "its bytes were changed", expected="the checksum of its training")
+    if sums != _checksums(files):
+        raise BundleError(f"{where}/{CHECKSUMS}", "its bytes were changed", expected="sha256, two spaces, name")
+    return files, sums
+
+
+def _checksums(files: Mapping[str, bytes]) -> str:
+    return "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items()))
+
+
+def _check_complete(
+    config: ModelConfig,
+    targets: tuple[Target, ...],
+    calibration: Mapping[str, Mapping[str, Calibration]],
+    prevalence: Mapping[str, float],
+) -> None:
+    """Raise ValueError where a prediction would lack something."""
+    conditions = set(conditions_of(config.modalities))
+    if not targets or len({target.name for target in targets}) < len(targets):
+        raise ValueError("targets")
+    for target in targets:
+        if not (conditions <= set(calibration[target.name]) and 0 < prevalence[target.name] < 1):
+            raise ValueError(target.name)
+
+
+def _build(
+    config: ModelConfig, targets: tuple[Target, ...], preprocessing: Preprocessing, where: str
+) -> StudyClassifier:
+    tokenizer = preprocessing.tokenizer
+    if "text" in config.modalities and tokenizer is None:
+        raise BundleError(where, f"found no {TOKENIZER}", expected="the tokenizer of a model that reads text")
+    try:
+        return build_model(
+            config,
+            targets=targets,
+            in_channels=preprocessing.image_shape[0],
+            image_size=preprocessing.image.size,
+            vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+        )
+    except (ConfigError, RuntimeError) as error:  # RuntimeError: torch cannot make a tensor of that size
+        found = f": {error}" if isinstance(error, ConfigError) else ""
+        raise BundleError(where, f"found a model that cannot be built{found}") from error
+
+
+def _load_weights(model: StudyClassifier, data: bytes, where: str) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        weights = load(data)
+        types = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+        if types != {name: tensor.dtype for name, tensor in weights.items()}:
+            raise ValueError("other names or types")
+        model.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        found = "its weights do not fit the model in model.json"
+        raise BundleError(f"{where}/{WEIGHTS}", found, expected="equal names, shapes and types") from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values() if tensor.is_floating_point()):
+        raise BundleError(f"{where}/{WEIGHTS}", "found NaN or infinite weights", expected="finite numbers")
+
+
+def _model_id(sums: str) -> str:
+    return hashlib.sha256(sums.encode()).hexdigest()[:12]

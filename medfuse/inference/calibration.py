@@ -1,0 +1,101 @@
+"""Temperatures and thresholds found on validation data, applied here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medfuse.errors import BundleError
+from medfuse.types import Target
+
+__all__ = ["Calibration", "conditions_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How the logits of one target and one condition become an answer.
+
+    Parameters
+    ----------
+    temperature : float
+        Logits are divided by it. Source: Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 9.
+    threshold : float
+        Probability of the positive class from which on it is called, in [0, 1].
+
+    Raises
+    ------
+    BundleError
+        If a value is out of range.
+    """
+
+    temperature: float = 1.0
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 < self.temperature < float("inf") and 0 <= self.threshold <= 1):
+            raise BundleError("calibration", "found a value out of range", expected="temperature > 0, threshold 0-1")
+
+    def probabilities(self, logits: Tensor, target: Target) -> Tensor:
+        """Turn logits into probabilities, one a class.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (B, N)
+        target : Target
+
+        Returns
+        -------
+        Tensor, shape (B, classes), float64
+            Each row sums to 1.
+
+        Examples
+        --------
+        >>> target = Target("malignancy", "binary", ("negative", "positive"))
+        >>> Calibration(temperature=2.0).probabilities(torch.tensor([[0.0]]), target)
+        tensor([[0.5000, 0.5000]], dtype=torch.float64)
+        """
+        scaled = logits.double() / self.temperature
+        if target.kind == "binary":
+            positive = torch.sigmoid(scaled[:, 0])
+            return torch.stack([1 - positive, positive], dim=1)
+        return torch.softmax(scaled, dim=1)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the values as plain JSON."""
+        return {"temperature": self.temperature, "threshold": self.threshold}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Calibration:
+        """Rebuild what `to_dict` gave."""
+        try:
+            return cls(float(content["temperature"]), float(content["threshold"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError("model.json calibration", "found a missing or wrong value") from error
+
+
+def conditions_of(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return what a model can be asked: all it reads together, and each modality alone.
+
+    Parameters
+    ----------
+    modalities : tuple of str
+        Of the model.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Condition to the modalities it leaves present.
+
+    Examples
+    --------
+    >>> conditions_of(("image", "text"))
+    {'fused': ('image', 'text'), 'image': ('image',), 'text': ('text',)}
+    >>> conditions_of(("image",))
+    {'image': ('image',)}
+    """
+    single: dict[str, tuple[str, ...]] = {modality: (modality,) for modality in modalities}
+    return single if len(modalities) == 1 else {"fused": modalities, **single}
