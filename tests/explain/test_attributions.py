@@ -1,0 +1,161 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from medfuse.errors import UsageError
+from medfuse.explain import explain
+from medfuse.explain.attributions import CaseLogit
+from medfuse.inference import Predictor, predict_logits
+from medfuse.types import Explanation, ReportText, Study
+
+
+def explained(predictor: Predictor, study: Study) -> Explanation:
+    [lesion] = study.lesions
+    sample = predictor.preprocessing(study, lesion)
+    affine = predictor.preprocessing.box_affine(study, lesion)
+    return explain(predictor, sample, text=lesion.text, affine=affine)
+
+
+@pytest.fixture(scope="module")
+def explanations(toy_predictor: Predictor, toy_studies: list[Study]) -> list[Explanation]:
+    return [explained(toy_predictor, study) for study in toy_studies]
+
+
+@pytest.fixture(scope="module")
+def positive(explanations: list[Explanation]) -> list[Explanation]:
+    found = [e for e in explanations if "spiculated" in e.text]
+    assert len(found) >= 2
+    return found
+
+
+def test_attributions_are_complete(explanations: list[Explanation]) -> None:
+    for explanation in explanations:
+        assert explanation.checks["completeness_delta"] < 0.05
+
+
+def test_attributions_sum_to_the_difference_from_the_empty_case(
+    toy_predictor: Predictor, toy_studies: list[Study]
+) -> None:
+    study = toy_studies[1]
+    explanation = explained(toy_predictor, study)
+    logit = CaseLogit(toy_predictor, toy_predictor.preprocessing(study, study.lesions[0]), "malignancy")
+    with torch.inference_mode():
+        difference = float(logit(*logit.inputs()) - logit(*logit.baselines()))
+    assert explanation.image_map is not None
+    total = float(explanation.image_map.sum()) + sum(score for _, _, score in explanation.token_scores)
+    assert total == pytest.approx(difference, rel=0.05)
+
+
+def test_the_case_as_a_function_gives_the_model_s_own_logit(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    sample = toy_predictor.preprocessing(toy_studies[0], toy_studies[0].lesions[0])
+    logit = CaseLogit(toy_predictor, sample, "malignancy")
+    expected = predict_logits(toy_predictor.bundle, [sample])["fused"]["malignancy"][0]
+    with torch.inference_mode():
+        twice = logit(*(torch.cat([tensor, tensor]) for tensor in logit.inputs()))
+    torch.testing.assert_close(twice, expected.expand(2), rtol=1e-5, atol=1e-6)
+
+
+def test_the_word_that_speaks_for_the_class_has_the_top_score(positive: list[Explanation]) -> None:
+    for explanation in positive:
+        start, end, score = max(explanation.token_scores, key=lambda item: abs(item[2]))
+        assert explanation.text[start:end] == "spiculated"
+        assert score > 0
+
+
+def test_the_word_that_speaks_against_the_class_has_a_negative_score(explanations: list[Explanation]) -> None:
+    negative = [e for e in explanations if "smooth" in e.text]
+    assert len(negative) >= 2
+    for explanation in negative:
+        scores = {explanation.text[a:b]: score for a, b, score in explanation.token_scores}
+        assert scores["smooth"] < 0
+
+
+def test_every_token_lies_in_the_section_that_the_model_reads(explanations: list[Explanation]) -> None:
+    for explanation in explanations:
+        words = [explanation.text[start:end] for start, end, _ in explanation.token_scores]
+        assert words[0] == "A"
+        assert "IMPRESSION" not in words
+        assert all(word and word == word.strip() for word in words)
+
+
+def test_the_ball_gets_more_of_the_map_than_its_share_of_the_voxels(
+    positive: list[Explanation], toy_studies: list[Study], toy_predictor: Predictor
+) -> None:
+    for explanation in positive:
+        image, found = explanation.image, explanation.image_map
+        assert image is not None and found is not None
+        ball = image > 300.0  # HU: noise of 30 about 0, the ball of 3.5 mm at 500
+        assert 50 < ball.sum() < 400
+        assert np.abs(found[ball]).sum() / np.abs(found).sum() > 2 * ball.mean()
+        assert found[ball].sum() > 0
+
+
+def test_deleting_what_scores_highest_moves_the_answer_more_than_chance(positive: list[Explanation]) -> None:
+    for explanation in positive:
+        assert explanation.checks["deletion_image"] > 1
+        assert explanation.checks["deletion_text"] > 1
+
+
+def test_the_map_lies_on_the_grid_of_the_prepared_image(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    study = toy_studies[0]
+    explanation = explained(toy_predictor, study)
+    sample = toy_predictor.preprocessing(study, study.lesions[0])
+    assert explanation.image is not None and explanation.image_map is not None and sample.image is not None
+    low, high = toy_predictor.preprocessing.image.window
+    assert np.allclose(explanation.image, sample.image[0].numpy() * (high - low) + low, rtol=0, atol=1e-3)
+    assert explanation.affine is not None
+    middle = explanation.affine @ [*(np.array(explanation.image.shape) - 1) / 2, 1.0]
+    assert middle[:3] == pytest.approx(study.lesions[0].centre)
+
+
+def test_the_explained_prediction_is_the_predictor_s(
+    explanations: list[Explanation], toy_predictor: Predictor, toy_studies: list[Study]
+) -> None:
+    for explanation, study in zip(explanations, toy_studies, strict=True):
+        assert [explanation.prediction] == toy_predictor.predict(study)
+
+
+def test_without_a_report_the_image_alone_is_explained(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    sample = toy_predictor.preprocessing(toy_studies[1], toy_studies[1].lesions[0])
+    explanation = explain(toy_predictor, replace(sample, token_ids=None))
+    assert explanation.image_map is not None
+    assert explanation.token_scores == ()
+    assert explanation.text == ""
+    assert set(explanation.modality_shares) == {"image"}
+    assert set(explanation.checks) == {"completeness_delta", "deletion_image"}
+    assert explanation.checks["completeness_delta"] < 0.05
+    assert explanation.prediction.flags == ("missing report",)
+
+
+def test_without_an_image_the_report_alone_is_explained(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    [lesion] = toy_studies[1].lesions
+    sample = replace(toy_predictor.preprocessing(toy_studies[1], lesion), image=None)
+    explanation = explain(toy_predictor, sample, text=lesion.text)
+    assert explanation.image is None and explanation.image_map is None
+    start, end, _ = max(explanation.token_scores, key=lambda item: abs(item[2]))
+    assert explanation.text[start:end] == "spiculated"
+    assert set(explanation.modality_shares) == {"text"}
+    assert set(explanation.checks) == {"completeness_delta", "deletion_text"}
+
+
+def test_a_text_that_the_tokens_do_not_come_from_is_refused(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    sample = toy_predictor.preprocessing(toy_studies[0], toy_studies[0].lesions[0])
+    for other in ("A nodule.", "FINDINGS: A nodule with a spiky margin in the right upper lobe today."):
+        with pytest.raises(UsageError, match="text"):
+            explain(toy_predictor, sample, text=ReportText(other))
+
+
+def test_an_unknown_target_is_refused_with_the_nearest_one(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    sample = toy_predictor.preprocessing(toy_studies[0], toy_studies[0].lesions[0])
+    with pytest.raises(UsageError, match="did you mean 'malignancy'"):
+        explain(toy_predictor, sample, target="malignncy")
+
+
+def test_explaining_leaves_the_model_as_it_was(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    before = {name: tensor.clone() for name, tensor in toy_predictor.bundle.model.state_dict().items()}
+    first, second = (explained(toy_predictor, toy_studies[0]) for _ in range(2))
+    assert np.array_equal(first.image_map, second.image_map)  # type: ignore[arg-type]
+    assert all(torch.equal(before[n], t) for n, t in toy_predictor.bundle.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in toy_predictor.bundle.model.parameters())
