@@ -1,0 +1,74 @@
+"""Which case trains, which decides, which tests: by patient, from the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medfuse.config import DataConfig
+from medfuse.data import Case
+from medfuse.errors import DataError
+from medfuse.splits import check_no_patient_leaks, inner_validation
+
+__all__ = ["Parts", "split_cases"]
+
+NAMES = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Cases by what they are used for; no patient is in two of them."""
+
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            if not getattr(self, name):
+                raise DataError(f"{name} part", "found no case", expected="at least one labelled case")
+        check_no_patient_leaks({n: [c.patient_id for c in getattr(self, n)] for n in ("train", "validation", "test")})
+
+
+def split_cases(cases: Sequence[Case], data: DataConfig, *, seed: int) -> Parts:
+    """Split cases by patient.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        With a ``split`` (train, validation, test) or a ``fold`` in their row.
+    data : DataConfig
+        ``test_fold`` names the fold that tests. Without a ``validation`` split,
+        ``validation_fraction`` of the training patients is held out by hash.
+    seed : int
+
+    Returns
+    -------
+    Parts
+        A case without any label can only train.
+
+    Raises
+    ------
+    DataError
+        If a part is empty or a patient is in two.
+    """
+    part = {id(case): _part_of(case, data) for case in cases}
+    chosen = {name: [c for c in cases if part[id(c)] == name] for name in ("train", "validation", "test")}
+    if not chosen["validation"]:
+        held = inner_validation([c.patient_id for c in chosen["train"]], fraction=data.validation_fraction, seed=seed)
+        chosen["validation"] = [c for c, out in zip(chosen["train"], held, strict=True) if out]
+        chosen["train"] = [c for c, out in zip(chosen["train"], held, strict=True) if not out]
+    labelled = {name: tuple(c for c in chosen[name] if c.targets) for name in ("validation", "test")}
+    return Parts(tuple(chosen["train"]), labelled["validation"], labelled["test"])
+
+
+def _part_of(case: Case, data: DataConfig) -> str:
+    if case.row.get("split"):
+        name = case.row["split"].strip().lower()
+        if name not in NAMES:
+            raise DataError("manifest.csv column split", f"found {name!r}", expected="train, validation or test")
+        return NAMES[name]
+    fold = case.row.get("fold", "")
+    if not fold or data.test_fold is None:
+        raise DataError("manifest.csv", "found neither a split nor a fold", expected="one of them for each case")
+    return "test" if fold == str(data.test_fold) else "train"
