@@ -1,0 +1,290 @@
+"""The command line: each command is one arrow of the line, its heavy packages imported only when it runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medfuse.errors import DataError, MedfuseError, UsageError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Learn from medical images and their reports together. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+cohort = typer.Typer(
+    help="Turn a public data set into a manifest and files.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(cohort, name="cohort")
+
+log = logging.getLogger("medfuse")
+FAILED, WRONG_USE, SOME_REFUSED = 1, 2, 3
+
+# The error of a wrong command line; typer exports only this one of its kinds.
+_COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
+
+
+class Position(StrEnum):
+    """What to do with a case that has no lesion position."""
+
+    require = "require"
+    centre = "centre"
+
+
+class ImageKind(StrEnum):
+    """What a cohort's images are."""
+
+    rendered = "rendered"
+    mask = "mask"
+
+
+class Size(StrEnum):
+    """Whether a cohort's nodules keep their size."""
+
+    keep = "keep"
+    normalise = "normalise"
+
+
+Out = Annotated[Path, typer.Option(help="Where the results go.")]
+Model = Annotated[Path, typer.Option(help="A model bundle: RUN/model.")]
+Reports = Annotated[Path | None, typer.Option(help="Folder of <StudyInstanceUID>.txt files, or a CSV table.")]
+Rois = Annotated[Path | None, typer.Option(help="rois.csv with the lesion positions.")]
+Positions = Annotated[Position, typer.Option(help="Without a lesion position: refuse, or take the volume's centre.")]
+KeyFile = Annotated[Path | None, typer.Option(help="Key of the pseudonyms; by default the user's own.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
+JsonLog = Annotated[bool, typer.Option("--json-log", help="Log one JSON object a line.")]
+
+
+@cohort.command("lidc")
+def cohort_lidc(
+    *,
+    out: Out,
+    image: Annotated[
+        ImageKind, typer.Option(help="CT rendered from the contours, or the contours' mask.")
+    ] = ImageKind.rendered,
+    size: Annotated[Size, typer.Option(help="True size, or every nodule scaled to one size.")] = Size.keep,
+    text_size: Annotated[bool, typer.Option("--text-size", help="State the diameter in the reports.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the reporting reader, the noise and the wording.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Write the LIDC-IDRI cohort: OUT/manifest.csv, one folder a study, SOURCE.md."""
+    from medfuse.cohorts import LidcOptions, build_cohort
+    from medfuse.progress import bar, start_logging
+
+    start_logging(quiet=quiet)
+    options = LidcOptions(image=image.value, size=size.value, text_size=text_size, seed=seed)
+    manifest = build_cohort(out, options=options, progress=bar("nodules", quiet=quiet))
+    log.info("wrote %s", manifest)
+
+
+@app.command()
+def index(
+    archive: Annotated[Path, typer.Argument(help="A folder of DICOM or NIfTI studies.")],
+    *,
+    out: Out,
+    reports: Reports = None,
+    quiet: Quiet = False,
+) -> None:
+    """Index an archive: OUT/index.parquet, refused.jsonl, summary.json."""
+    from medfuse.io import index_archive
+    from medfuse.progress import start_logging
+
+    start_logging(quiet=quiet)
+    found = index_archive(archive, reports=reports)
+    found.save(out)
+    log.info("%d series, %d refused; see %s", len(found.series), len(found.refused), out)
+    if len(found.refused):
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def train(
+    *,
+    config: Annotated[Path, typer.Option(help="A YAML file, as in configs/.")],
+    out: Out,
+    manifest: Annotated[Path | None, typer.Option(help="Instead of the config's manifest.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: optim.epochs=3.")
+    ] = None,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Train one model: OUT/model, predictions.parquet, history.csv, run.json and an MLflow run."""
+    from medfuse.config import load_config
+    from medfuse.progress import bar, start_logging
+
+    settings = load_config(config, overrides=set_ or [])
+    start_logging(quiet=quiet, json_log=json_log)
+    from medfuse.training import ShowEpochs, read_cases, train
+
+    table, loaded = read_cases(settings, manifest=manifest, progress=bar("studies", quiet=quiet))
+    for study_key, lesion_id, reason in loaded.refused:
+        log.warning("refused %s %s: %s", study_key, lesion_id, reason)
+    run = train(settings, out=out, manifest=table, cases=loaded.cases, callbacks=[ShowEpochs(settings.name)])
+    log.info("best epoch %d of %d; model %s in %s", run.best_epoch + 1, run.n_epochs, run.model_id, out / "model")
+    for name, value in run.auroc.items():
+        log.info("test AUROC %s %.3f", name, value)
+    if loaded.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path | None, typer.Argument(help="A run's folder.")] = None,
+    *,
+    out: Out,
+    predictions: Annotated[Path | None, typer.Option(help="A predictions table instead of a run.")] = None,
+    title: Annotated[str, typer.Option(help="Title of the evaluation report.")] = "Evaluation",
+) -> None:
+    """Evaluate predictions: OUT/report.html, metrics.json, predictions.csv."""
+    if (run is None) == (predictions is None):
+        found = "found neither a run nor --predictions" if run is None else "found both a run and --predictions"
+        raise UsageError("evaluate", found, expected="one of them")
+    from medfuse.evaluation import evaluate, read_predictions
+    from medfuse.progress import start_logging
+    from medfuse.reporting import read_provenance, write_evaluation_report
+
+    start_logging()
+    table = read_predictions(run / "predictions.parquet" if run else predictions or Path())
+    provenance = {"predictions": "a table given by the user"} if run is None else read_provenance(run)
+    result = evaluate(table)
+    page = write_evaluation_report(result, out, title=title, provenance=provenance)
+    table.to_csv(out / "predictions.csv", index=False)
+    for condition, figures in result.metrics.items():
+        figure = figures["auroc"]
+        log.info("AUROC %s %.3f (%.3f to %.3f)", condition, figure.value, figure.low, figure.high)
+    log.info("wrote %s", page)
+
+
+@app.command()
+def score(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An archive, a study folder or a manifest.csv.")],
+    *,
+    model: Model,
+    out: Out,
+    reports: Reports = None,
+    rois: Rois = None,
+    position: Positions = Position.require,
+    key_file: KeyFile = None,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Score every study: OUT/predictions/part-*.parquet, refused.jsonl, run.json. Goes on where it stopped."""
+    from medfuse.progress import bar, start_logging
+
+    start_logging(quiet=quiet, json_log=json_log)
+    from medfuse.inference import Predictor
+    from medfuse.io import find_studies, load_pseudonymizer
+    from medfuse.scoring import score
+
+    predictor = Predictor.load(model)
+    entries, _ = find_studies(source, reports=reports, rois=rois, unit=predictor.preprocessing.unit)
+    summary = score(
+        entries,
+        predictor=predictor,
+        out=out,
+        pseudonymizer=load_pseudonymizer(key_file),
+        position=position.value,
+        progress=bar("studies", quiet=quiet),
+    )
+    log.info("%d scored, %d refused in %.1f s; see %s", summary.n_scored, summary.n_refused, summary.seconds, out)
+    if summary.n_refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def explain(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder, an archive or a manifest.csv.")],
+    *,
+    model: Model,
+    out: Out,
+    rois: Rois = None,
+    position: Positions = Position.require,
+    key_file: KeyFile = None,
+) -> None:
+    """Explain every case of a study: OUT/<case>/report.html, explanation.json, explanation.nii.gz."""
+    from medfuse.progress import start_logging
+
+    start_logging()
+    from medfuse.explain import explain_study
+    from medfuse.inference import Predictor
+    from medfuse.io import find_studies, load_pseudonymizer
+
+    predictor = Predictor.load(model)
+    names = load_pseudonymizer(key_file)
+    n_refused = 0
+    entries, _ = find_studies(study, rois=rois, unit=predictor.preprocessing.unit)
+    for entry in entries:
+        try:
+            pages = explain_study(entry, predictor=predictor, out=out, pseudonymizer=names, position=position.value)
+        except DataError as error:
+            n_refused += 1
+            log.warning("refused %s: %s", names.study(entry.study_uid), error)
+            continue
+        for page in pages:
+            log.info("wrote %s", page / "report.html")
+    if n_refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def models() -> None:
+    """List every component that a configuration can name, with its options."""
+    from medfuse.models import list_components
+
+    for kind, components in list_components().items():
+        typer.echo(f"model.{kind}")
+        for name, options in components.items():
+            typer.echo(f"  {name}: {options['']}")
+            for option, default in options.items():
+                if option:
+                    typer.echo(f"      {option} = {default}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        By default the process's own; ``--debug`` anywhere shows tracebacks.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed, 2 used wrongly (nothing written), 3 done with refusals.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="medfuse")
+        return code if isinstance(code, int) else 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except _COMMAND_LINE_ERROR as error:
+        _complain(f"command line: {error.format_message()}; expected what 'medfuse --help' shows")
+        return WRONG_USE
+    except MedfuseError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        return WRONG_USE if isinstance(error, UsageError) else FAILED
+    except KeyboardInterrupt:
+        _complain("interrupted: what was finished is kept")
+        return FAILED
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)

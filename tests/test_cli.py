@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+import yaml
+
+from medfuse.cli import main
+from medfuse.config import RunConfig
+
+if TYPE_CHECKING:
+    from conftest import Toy
+
+HEAVY = {
+    "torch",
+    "monai",
+    "lightning",
+    "mlflow",
+    "spacy",
+    "captum",
+    "sklearn",
+    "matplotlib",
+    "pydicom",
+    "nibabel",
+    "pandas",
+}
+
+
+def errors_of(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["score"], "Missing argument 'INPUT'"),
+        (["train", "--confg", "x"], "--confg"),
+        (["nonsense"], "nonsense"),
+        (["train", "--config", "absent.yaml", "--out", "x"], "absent.yaml: cannot be read"),
+        (["evaluate", "--out", "x"], "found neither a run nor --predictions"),
+        (["score", "absent", "--model", "absent", "--out", "x"], "model absent"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    message = errors_of(capsys)
+    assert message.startswith("error: ") and message.count("\n") == 1 and words in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["cohort", "index", "train", "evaluate", "score", "explain", "models"])
+def test_help_of_every_command_loads_nothing_heavy(command: str) -> None:
+    code = f"import sys; from medfuse.cli import main; main(['{command}', '--help']); print(sorted(set(sys.modules) & {HEAVY}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in done.stdout and done.stdout.rstrip().endswith("[]")
+
+
+def test_models_lists_components_with_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    shown = capsys.readouterr().out
+    assert "small_cnn" in shown and "widths = (16, 32, 64)" in shown and "infonce" in shown
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from medfuse.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        main(["--debug", "train", "--config", str(tmp_path / "absent.yaml"), "--out", "x"])
+
+
+def test_evaluate_of_a_table_writes_the_contract_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.DataFrame({"case_id": [f"c{i}" for i in range(40)], "probability": [i / 40 for i in range(40)]})
+    table["label"] = [int(i % 3 == 0 or i > 25) for i in range(40)]
+    table.to_csv(tmp_path / "p.csv", index=False)
+    assert main(["evaluate", "--predictions", str(tmp_path / "p.csv"), "--out", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"report.html", "metrics.json", "predictions.csv"}
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["n"] == 40
+
+
+def test_index_of_an_archive_with_a_broken_series_ends_with_3(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 64)
+    assert main(["index", str(archive), "--out", str(tmp_path / "index"), "--quiet"]) == 3
+    assert (tmp_path / "index" / "refused.jsonl").read_text().count("\n") == 1
+
+
+def test_train_score_explain_and_evaluate_follow_one_another(
+    toy: Toy, toy_config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(toy_config.model_dump(mode="json")))
+    run, manifest = tmp_path / "runs" / "toy", str(toy.manifest.path)
+    assert main(["train", "--config", str(config), "--out", str(run), "--set", "optim.epochs=2", "--quiet"]) == 0
+    assert {p.name for p in run.iterdir()} >= {"config.resolved.yaml", "run.json", "history.csv", "predictions.parquet"}
+    scores = tmp_path / "scores"
+    model = ["--model", str(run / "model")]
+    assert main(["score", manifest, *model, "--out", str(scores), "--quiet"]) == 0
+    table = pd.concat(pd.read_parquet(part) for part in (scores / "predictions").glob("part-*.parquet"))
+    assert len(table) == len(toy.manifest.frame) and set(table["status"]) == {"scored"}
+    assert main(["evaluate", str(run), "--out", str(tmp_path / "evaluation")]) == 0
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert {"image", "text", "fused", "diameter", "lift"} <= set(metrics)
+    one = tmp_path / "study"
+    one.mkdir()
+    source = toy.manifest.root / toy.manifest.frame["image_path"].iloc[0]
+    (one / f"image{''.join(source.suffixes)}").write_bytes(source.read_bytes())
+    pages = tmp_path / "pages"
+    assert main(["explain", str(one), *model, "--out", str(pages), "--position", "centre"]) == 0
+    assert [p.name for p in pages.glob("*/*")].count("report.html") == 1
+    assert main(["explain", str(one), *model, "--out", str(pages)]) == 3
+    shown = errors_of(capsys)
+    assert "no lesion position" in shown and not [secret for secret in toy.secrets if secret in shown]
