@@ -127,7 +127,8 @@ def scale_shape(mask: NDArray[np.bool_], *, spacing: Triple, diameter: float, sa
 
     A small nodule has few voxels and so a coarse outline, a large one many and a fine outline: that alone
     would tell them apart. So each shape is first drawn anew on a grid of ``samples`` voxels a diameter, equal
-    along all axes, and only then interpolated to the final grid.
+    along all axes, and only then interpolated to the final grid. This narrows the
+    difference and does not remove it: reports/lidc states how much of the diameter can still be read off.
 
     Parameters
     ----------
