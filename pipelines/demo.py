@@ -21,7 +21,7 @@ from medfuse.errors import MedfuseError
 from medfuse.evaluation import Evaluation, evaluate
 from medfuse.explain import explain_study
 from medfuse.inference import Predictor
-from medfuse.io import Manifest, StudyEntry, find_studies, index_archive, load_pseudonymizer, read_manifest
+from medfuse.io import Manifest, StudyEntry, index_archive, load_pseudonymizer, read_manifest, read_rois
 from medfuse.progress import bar, start_logging
 from medfuse.reporting import read_provenance, write_evaluation_report
 from medfuse.scoring import Ledger, score
@@ -94,10 +94,11 @@ def run(out: Path, config: RunConfig) -> int:
     evaluation = evaluate_all(out, runs)
     step(6, "scoring: the DICOM archive with the saved fused model")
     predictor = Predictor.load(out / "runs" / "fused" / "model")
-    entries, _ = find_studies(archive, rois=rois)
-    difference = score_archive(out, predictor, entries)
+    entries = index.entries(rois=read_rois(rois))
+    scores = score_archive(out, predictor, entries)
+    difference = largest_difference(out, scores)
     step(7, "explanation: three cases")
-    pages = explain_cases(out, predictor, entries)
+    pages = explain_cases(out, predictor, entries, scores)
     show(out, evaluation, difference, pages, time.monotonic() - started)
     return 0 if difference <= AGREEMENT else 1
 
@@ -150,15 +151,19 @@ def evaluate_all(out: Path, runs: dict[str, Run]) -> Evaluation:
     return evaluation
 
 
-def score_archive(out: Path, predictor: Predictor, entries: Sequence[StudyEntry]) -> float:
-    """Score the archive; return the largest difference from the evaluation's probabilities."""
+def score_archive(out: Path, predictor: Predictor, entries: Sequence[StudyEntry]) -> pd.DataFrame:
+    """Score the archive; return its table."""
     folder = out / "scores"
     summary = score(
         entries, predictor=predictor, out=folder, pseudonymizer=load_pseudonymizer(), progress=bar("studies")
     )
     log.info("%d cases scored, %d refused", summary.n_scored, summary.n_refused)
-    scores = Ledger(folder, identity=summary.identity).table()
-    scores["case_id"] = scores["study_key"] + "-" + scores["lesion_id"]
+    return Ledger(folder, identity=summary.identity).table()
+
+
+def largest_difference(out: Path, scores: pd.DataFrame) -> float:
+    """Return how far the archive's probabilities are from the evaluation's, infinite if a case is missing."""
+    scores = scores.assign(case_id=scores["study_key"] + "-" + scores["lesion_id"])
     predictions = pd.read_csv(out / "evaluation" / "predictions.csv", dtype={"class": str})
     fused = predictions[
         (predictions["condition"] == "fused") & (predictions["split"] == "test") & (predictions["class"] == "positive")
@@ -170,11 +175,11 @@ def score_archive(out: Path, predictor: Predictor, entries: Sequence[StudyEntry]
     return float((both["probability"] - both["probability_malignancy"]).abs().max())
 
 
-def explain_cases(out: Path, predictor: Predictor, entries: Sequence[StudyEntry]) -> dict[str, Path]:
+def explain_cases(
+    out: Path, predictor: Predictor, entries: Sequence[StudyEntry], scores: pd.DataFrame
+) -> dict[str, Path]:
     """Explain the likeliest case, the least likely, and the one whose image and report differ most."""
-    parts = sorted((out / "scores" / "predictions").glob("part-*.parquet"))
-    table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
-    table = table[table["status"] == "scored"].reset_index(drop=True)
+    table = scores[scores["status"] == "scored"].reset_index(drop=True)
     apart = (table["probability_image_malignancy"] - table["probability_text_malignancy"]).abs()
     chosen = {
         "the likeliest malignant": table.iloc[table["probability_malignancy"].argmax()],

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from pathlib import Path
 
-from medfuse.io import Manifest, SeriesIdentity, read_volume, write_dicom_series
+from medfuse.io import Manifest, SeriesIdentity, derived_uid, read_volume, write_dicom_series
 from medfuse.progress import Progress
 
 __all__ = ["export_archive"]
@@ -57,12 +56,12 @@ def export_archive(
 def _write_lesion(row: Row, root: Path, archive: Path) -> dict[str, str]:
     image = root / row["image_path"]
     folder = archive / image.parent.name
-    series_uid = _uid("series", row["study_uid"], row["lesion_id"])
+    series_uid = derived_uid("series", row["study_uid"], row["lesion_id"])
     identity = SeriesIdentity(
         patient_id=row["patient_id"],
         study_uid=row["study_uid"],
         series_uid=series_uid,
-        frame_of_reference_uid=_uid("frame of reference", row["study_uid"]),
+        frame_of_reference_uid=derived_uid("frame of reference", row["study_uid"]),
     )
     write_dicom_series(read_volume(image), folder / image.stem, identity=identity)
     report = image.with_name("report.txt").read_text(encoding="utf-8")
@@ -78,8 +77,3 @@ def _write_lesion(row: Row, root: Path, archive: Path) -> dict[str, str]:
         "diameter_mm": row["diameter_mm"],
         "report_text": (root / row["report_path"]).read_text(encoding="utf-8"),
     }
-
-
-def _uid(*parts: str) -> str:
-    """Return a UID under 2.25 that depends on the parts alone. Source: DICOM PS3.5 B.2."""
-    return f"2.25.{int.from_bytes(hashlib.sha256(chr(31).join(parts).encode()).digest()[:16], 'big')}"

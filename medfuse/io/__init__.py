@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medfuse.io.archive import ArchiveIndex, index_archive
-    from medfuse.io.dicom_writer import SeriesIdentity, write_dicom_series
+    from medfuse.io.dicom_writer import SeriesIdentity, derived_uid, write_dicom_series
     from medfuse.io.inputs import find_studies
     from medfuse.io.manifest import Manifest, read_manifest
     from medfuse.io.nifti import write_nifti
@@ -24,6 +24,7 @@ _HOME = {
     "Pseudonymizer": "pseudonyms",
     "SeriesIdentity": "dicom_writer",
     "StudyEntry": "studies",
+    "derived_uid": "dicom_writer",
     "find_studies": "inputs",
     "index_archive": "archive",
     "load_pseudonymizer": "pseudonyms",
@@ -44,6 +45,7 @@ __all__ = [
     "Pseudonymizer",
     "SeriesIdentity",
     "StudyEntry",
+    "derived_uid",
     "find_studies",
     "index_archive",
     "load_pseudonymizer",

@@ -16,7 +16,7 @@ from medfuse.io.dicom_geometry import COSINE_TOLERANCE, LPS_TO_RAS
 from medfuse.io.dicom_headers import EXPLICIT_LITTLE
 from medfuse.types import Volume
 
-__all__ = ["SeriesIdentity", "write_dicom_series"]
+__all__ = ["SeriesIdentity", "derived_uid", "write_dicom_series"]
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -77,7 +77,7 @@ def write_dicom_series(volume: Volume, folder: Path, *, identity: SeriesIdentity
     paths = []
     for k in range(voxels.shape[2]):
         path = folder / f"{k + 1:04d}.dcm"
-        dataset = _new_image(_instance_uid(identity.series_uid, k))
+        dataset = _new_image(derived_uid(identity.series_uid, str(k)))
         _describe(dataset, identity, number=k + 1)
         dataset.ImagePositionPatient = _decimals((lps @ [0, 0, k, 1])[:3])
         dataset.ImageOrientationPatient = _decimals([*row, *column])
@@ -141,7 +141,17 @@ def _describe(dataset: Any, identity: SeriesIdentity, *, number: int) -> None:
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "HU"
 
 
-def _instance_uid(series_uid: str, k: int) -> str:
-    """Return a UID under 2.25 that depends on the series and the slice alone. Source: DICOM PS3.5 B.2."""
-    digest = hashlib.sha256(f"{series_uid}\x1f{k}".encode()).digest()
+def derived_uid(*parts: str) -> str:
+    """Return a UID under 2.25 that depends on the parts alone.
+
+    Notes
+    -----
+    Source: DICOM PS3.5 B.2.
+
+    Examples
+    --------
+    >>> derived_uid("series", "1") == derived_uid("series", "1") != derived_uid("series", "2")
+    True
+    """
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"

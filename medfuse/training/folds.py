@@ -12,7 +12,7 @@ from medfuse.data import Case
 from medfuse.errors import DataError
 from medfuse.training.fitting import fit
 from medfuse.training.parts import split_cases
-from medfuse.training.predictions import baseline_table, prediction_table
+from medfuse.training.predictions import baseline_tables, prediction_table
 
 __all__ = ["cross_fit"]
 
@@ -58,11 +58,6 @@ def cross_fit(
             prediction_table(done.bundle, parts.validation, split="validation", fold=fold),
             prediction_table(done.bundle, parts.test, split="test"),
         ]
-        fitted = (*parts.train, *parts.validation)
-        tables += [
-            baseline_table(baseline, target.build(), train=fitted, test=parts.test, split="test")
-            for baseline in config.baselines
-            for target in config.targets
-        ]
+        tables += baseline_tables(config, parts)
         on_fold(fold, done.best_epoch)
     return pd.concat(tables, ignore_index=True)

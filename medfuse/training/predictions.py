@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medfuse.config import BaselineConfig
+from medfuse.config import BaselineConfig, RunConfig
 from medfuse.data import Case, to_samples
 from medfuse.errors import ConfigError, nearest_name
 from medfuse.inference import Bundle, Predictor
+from medfuse.training.parts import Parts
 from medfuse.types import Target
 
-__all__ = ["baseline_table", "prediction_table"]
+__all__ = ["baseline_table", "baseline_tables", "prediction_table"]
 
 
 def prediction_table(bundle: Bundle, cases: Sequence[Case], *, split: str, fold: int | None = None) -> pd.DataFrame:
@@ -105,6 +106,16 @@ def baseline_table(
         for index, (name, p) in enumerate(zip(target.classes, (1 - probability, probability), strict=True))
     ]
     return pd.DataFrame(rows)
+
+
+def baseline_tables(config: RunConfig, parts: Parts) -> list[pd.DataFrame]:
+    """Fit every baseline of a config on all but the test cases; return a table a baseline and target."""
+    fitted = (*parts.train, *parts.validation)
+    return [
+        baseline_table(baseline, target.build(), train=fitted, test=parts.test, split="test")
+        for baseline in config.baselines
+        for target in config.targets
+    ]
 
 
 def _identity(case: Case, split: str) -> dict[str, object]:

@@ -24,7 +24,7 @@ from medfuse.io import Manifest, load_pseudonymizer, read_manifest
 from medfuse.progress import Progress
 from medfuse.training.fitting import Fit, check_classes, fit, make_preprocessing
 from medfuse.training.parts import Parts, split_cases
-from medfuse.training.predictions import baseline_table, prediction_table
+from medfuse.training.predictions import baseline_tables, prediction_table
 
 __all__ = ["Run", "config_digest", "find_run", "read_cases", "run_versions", "train"]
 
@@ -189,17 +189,11 @@ def config_digest(config: RunConfig) -> str:
 
 
 def _tables(config: RunConfig, parts: Parts, done: Fit) -> list[pd.DataFrame]:
-    tables = [
+    return [
         prediction_table(done.bundle, parts.validation, split="validation"),
         prediction_table(done.bundle, parts.test, split="test"),
+        *baseline_tables(config, parts),
     ]
-    fitted = (*parts.train, *parts.validation)
-    tables += [
-        baseline_table(baseline, target.build(), train=fitted, test=parts.test, split="test")
-        for baseline in config.baselines
-        for target in config.targets
-    ]
-    return tables
 
 
 def _test_figures(tables: Sequence[pd.DataFrame]) -> dict[str, float]:
