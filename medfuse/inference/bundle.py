@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from medfuse.models import StudyClassifier, build_model
 from medfuse.text import ReportTokenizer
 from medfuse.types import Target
 
-__all__ = ["Bundle", "load_bundle", "save_bundle"]
+__all__ = ["Bundle", "build_for", "load_bundle", "save_bundle"]
 
 FORMAT = 1
 CHECKSUMS = "sha256"
@@ -189,20 +189,31 @@ def _check_complete(
             raise ValueError(target.name)
 
 
+def build_for(preprocessing: Preprocessing, config: ModelConfig, targets: Sequence[Target]) -> StudyClassifier:
+    """Build the model of a configuration for the samples that a preprocessing gives.
+
+    Raises
+    ------
+    ConfigError
+        See `medfuse.models.build_model`.
+    """
+    tokenizer = preprocessing.tokenizer
+    return build_model(
+        config,
+        targets=targets,
+        in_channels=preprocessing.image_shape[0],
+        image_size=preprocessing.image.size,
+        vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+    )
+
+
 def _build(
     config: ModelConfig, targets: tuple[Target, ...], preprocessing: Preprocessing, where: str
 ) -> StudyClassifier:
-    tokenizer = preprocessing.tokenizer
-    if "text" in config.modalities and tokenizer is None:
+    if "text" in config.modalities and preprocessing.tokenizer is None:
         raise BundleError(where, f"found no {TOKENIZER}", expected="the tokenizer of a model that reads text")
     try:
-        return build_model(
-            config,
-            targets=targets,
-            in_channels=preprocessing.image_shape[0],
-            image_size=preprocessing.image.size,
-            vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
-        )
+        return build_for(preprocessing, config, targets)
     except (ConfigError, RuntimeError) as error:  # RuntimeError: torch cannot make a tensor of that size
         found = f": {error}" if isinstance(error, ConfigError) else ""
         raise BundleError(where, f"found a model that cannot be built{found}") from error

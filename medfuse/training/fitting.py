@@ -17,10 +17,9 @@ from medfuse.config import RunConfig
 from medfuse.data import Augmentation, Case, CaseDataset, Preprocessing, collate, to_samples
 from medfuse.errors import DataError, TrainingError
 from medfuse.evaluation import choose_threshold, fit_temperature
-from medfuse.inference import Bundle, Calibration, predict_logits
+from medfuse.inference import Bundle, Calibration, build_for, predict_logits
 from medfuse.inference.calibration import conditions_of
 from medfuse.inference.predictor import modalities_of
-from medfuse.models import StudyClassifier, build_model
 from medfuse.tensors import Sample
 from medfuse.text import ReportTokenizer
 from medfuse.training.callbacks import KeepBest, StartEpoch
@@ -107,7 +106,7 @@ def fit(
     targets = tuple(target.build() for target in config.targets)
     attributes = {attribute.column: attribute.build() for attribute in config.attributes}
     learnt = (*targets, *attributes.values())
-    model = _build(config, learnt, preprocessing)
+    model = build_for(preprocessing, config.model, learnt)
     parts = {
         name: to_samples(cases, preprocessing, attributes=attributes)
         for name, cases in (("train", train), ("validation", validation))
@@ -146,23 +145,13 @@ def fit(
         raise TrainingError(
             "training", "no epoch had a finite validation loss", expected="a smaller optim.learning_rate"
         )
-    model = _build(config, targets, preprocessing)
+    # Without the attributes' heads, which have done their work.
+    model = build_for(preprocessing, config.model, targets)
     model.load_state_dict({name: keep.best_weights[name] for name in model.state_dict()})
     prevalence = {t.name: _share_positive(parts["train"], t.name) for t in targets}
     bundle = Bundle(model.cpu().eval(), config.model, preprocessing, targets, {}, prevalence)
     calibrated = replace(bundle, calibration=_calibrate(bundle, parts["validation"]))
     return Fit(calibrated, tuple(keep.history), keep.best_epoch)
-
-
-def _build(config: RunConfig, targets: Sequence[Target], preprocessing: Preprocessing) -> StudyClassifier:
-    """Build the model for some targets: with the attributes to train it, without them to keep it."""
-    return build_model(
-        config.model,
-        targets=targets,
-        in_channels=preprocessing.image_shape[0],
-        image_size=preprocessing.image.size,
-        vocabulary_size=preprocessing.tokenizer.vocabulary_size if preprocessing.tokenizer else 0,
-    )
 
 
 def _run(
