@@ -21,6 +21,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "RunConfig",
+    "SeriesRule",
     "TargetConfig",
     "TextConfig",
     "TrackingConfig",
@@ -81,6 +82,37 @@ class TextConfig(_Strict):
     vocabulary_size: Annotated[int, Field(ge=64)] = 2000
 
 
+class SeriesRule(_Strict):
+    """Which series of a study the model sees, where several are volumes. Saved with the model.
+
+    Parameters
+    ----------
+    modality : str
+        DICOM Modality, for example "CT"; empty for any.
+    thickness_mm : tuple of float, optional
+        Least and greatest slice thickness.
+    kernels : tuple of str
+        Values of ConvolutionKernel, whatever their letter case; empty for any.
+    prefer : {"refuse", "thinnest", "thickest", "most_slices"}
+        Which one of several that fit; a tie is refused.
+    time_point : {"refuse", "first", "middle", "last"}
+        Which volume of a series with several time points.
+    """
+
+    modality: str = ""
+    thickness_mm: tuple[float, float] | None = None
+    kernels: tuple[str, ...] = ()
+    prefer: Literal["refuse", "thinnest", "thickest", "most_slices"] = "refuse"
+    time_point: Literal["refuse", "first", "middle", "last"] = "refuse"
+
+    @field_validator("thickness_mm")
+    @classmethod
+    def _low_to_high(cls, thickness: tuple[float, float] | None) -> tuple[float, float] | None:
+        if thickness is not None and not 0 <= thickness[0] <= thickness[1]:
+            raise ValueError("the least thickness first, both 0 or more")
+        return thickness
+
+
 class DataConfig(_Strict):
     """Where the cases come from and how they are split.
 
@@ -96,6 +128,8 @@ class DataConfig(_Strict):
         Share of the other patients held out for every choice made in training.
     unit : {"HU", "arbitrary"}
         Unit of the voxels of NIfTI images, which do not say it themselves.
+    series : SeriesRule
+        Which series of a study is its image, in scoring and explaining.
     """
 
     manifest: str = "manifest.csv"
@@ -104,6 +138,7 @@ class DataConfig(_Strict):
     test_fold: Annotated[int, Field(ge=0)] | None = 0
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     unit: Literal["HU", "arbitrary"] = "HU"
+    series: SeriesRule = SeriesRule()
 
 
 class TargetConfig(_Strict):

@@ -161,7 +161,7 @@ def write(out: Path, work: Path, config: RunConfig, record: dict[str, object]) -
             out / setting,
             title=f"LIDC-IDRI nodules, {setting.replace('_', ' ')}: does the report add to the image?",
             provenance={"config": config_digest(config)[:12], "command": "make records"},
-            design=design(record),
+            design=design(record, validation_fraction=config.data.validation_fraction),
         )
         metrics[setting] = evaluation.to_json()
         say_result(setting, evaluation)
@@ -188,11 +188,11 @@ def settings_table(work: Path, config: RunConfig, setting: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def design(record: dict[str, object]) -> list[str]:
+def design(record: dict[str, object], *, validation_fraction: float) -> list[str]:
     """Return what a reader must know of the record."""
     return [
         "Five folds by patient; every nodule is predicted by models that never saw its patient. Epoch, temperature and "
-        "threshold were chosen on a fifth of each fold's training patients.",
+        f"threshold were chosen on {validation_fraction:.0%} of each fold's training patients.",
         f"R squared of log diameter, read from the images by gradient-boosted trees: {record['diameter_r2']}.",
     ]
 

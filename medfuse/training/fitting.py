@@ -149,7 +149,7 @@ def fit(
     model = build_for(preprocessing, config.model, targets)
     model.load_state_dict({name: keep.best_weights[name] for name in model.state_dict()})
     prevalence = {t.name: _share_positive(parts["train"], t.name) for t in targets}
-    bundle = Bundle(model.cpu().eval(), config.model, preprocessing, targets, {}, prevalence)
+    bundle = Bundle(model.cpu().eval(), config.model, preprocessing, targets, {}, prevalence, series=config.data.series)
     calibrated = replace(bundle, calibration=_calibrate(bundle, parts["validation"]))
     return Fit(calibrated, tuple(keep.history), keep.best_epoch)
 
