@@ -12,7 +12,7 @@ READY := .venv/.ready
 export MALLOC_TRIM_THRESHOLD_ := 4000000000
 export MALLOC_MMAP_THRESHOLD_ := 4000000000
 
-.PHONY: setup demo test test-slow check records lock clean
+.PHONY: setup demo test test-slow check records bench-io lock clean
 
 setup: $(READY)
 
@@ -42,6 +42,9 @@ test-slow: setup
 
 records: setup
 	$(BIN)/python -m pipelines.lidc_record
+
+bench-io: setup
+	$(BIN)/python -m pipelines.benchmark_io
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
