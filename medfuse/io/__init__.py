@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from medfuse.io.dicom_writer import SeriesIdentity, derived_uid, write_dicom_series
     from medfuse.io.inputs import find_studies
     from medfuse.io.manifest import Manifest, read_manifest
-    from medfuse.io.nifti import write_nifti
+    from medfuse.io.nifti_writer import write_nifti
     from medfuse.io.positions import read_rois
     from medfuse.io.pseudonyms import Pseudonymizer, load_pseudonymizer
     from medfuse.io.report_files import read_report
@@ -35,7 +35,7 @@ _HOME = {
     "read_volume": "volumes",
     "read_volumes": "volumes",
     "write_dicom_series": "dicom_writer",
-    "write_nifti": "nifti",
+    "write_nifti": "nifti_writer",
 }
 
 __all__ = [

@@ -1,27 +1,40 @@
-"""An archive folder -> its index: which studies and series it holds, their reports, and what cannot be used."""
+"""An archive -> its index: which studies and series it holds, their reports, and what cannot be used."""
 
 from __future__ import annotations
 
 import json
+import logging
+import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from medfuse.errors import AmbiguousVolumeError, DataError, UsageError, VolumeError
-from medfuse.io.archive_walk import SERIES_COLUMNS, FoundSeries, Row, describe_series, walk_archive
-from medfuse.io.companions import MASK_NAMES, REPORT_NAMES, Paired, listed_reports, pair_by_folder
+from medfuse.config import SeriesRule
+from medfuse.errors import DataError, UsageError
+from medfuse.io.archive_reports import archive_reports
+from medfuse.io.archive_series import SERIES_COLUMNS, FoundSeries, Row, describe_nifti, describe_series
+from medfuse.io.archive_store import ArchiveStore, forget
+from medfuse.io.archive_walk import MASK, Count, found_files, walk_archive
+from medfuse.io.companions import MASK_NAMES, by_folder, pair_by_folder
+from medfuse.io.dicom_headers import HEADER_KEYWORDS
+from medfuse.io.files import input_root, is_archive
 from medfuse.io.positions import lesions_by_study
 from medfuse.io.pseudonyms import Pseudonymizer, load_pseudonymizer
-from medfuse.io.studies import DEFAULT_CHANNEL, LesionEntry, StudyEntry
+from medfuse.io.report_documents import Paired
+from medfuse.io.report_pairing import Pairing
+from medfuse.io.studies import StudyEntry
+from medfuse.io.study_entries import study_entry
 from medfuse.io.volumes import ImageSource
 from medfuse.types import Unit
 
 __all__ = ["ArchiveIndex", "index_archive"]
 
 REFUSED_COLUMNS = ("study_uid", "series_uid", "path", "reason")
+
+log = logging.getLogger("medfuse")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +44,7 @@ class ArchiveIndex:
     Parameters
     ----------
     root : Path
+        Which folders and paths are relative to.
     series : DataFrame
         A row a series: ids, geometry, whether it is a volume and if not why, the paired report.
     refused : DataFrame
@@ -38,11 +52,15 @@ class ArchiveIndex:
     n_ignored : int
         Files that are no image.
     sources : mapping of str to ImageSource
-        By ``series_uid``, of the series that are volumes.
+        By ``series_uid``, of the series that are a volume or several.
     reports, masks : mapping of str to Path, ReportText or DataError
         By ``study_uid``; an error where the pairing is not certain.
+    objects : mapping of str to sequence of (Path, str)
+        SEG and RTSTRUCT objects with their SOP classes, by ``study_uid``.
     lost : mapping of str to DataError
         Folders in which nothing can be used, with their first reason.
+    n_unpaired : int
+        Reports of no study.
     """
 
     root: Path = field(repr=False)
@@ -53,12 +71,14 @@ class ArchiveIndex:
     reports: Mapping[str, Paired] = field(repr=False)
     masks: Mapping[str, Paired] = field(repr=False)
     lost: Mapping[str, DataError] = field(repr=False)
+    objects: Mapping[str, Sequence[tuple[Path, str]]] = field(default_factory=dict, repr=False)
+    n_unpaired: int = 0
 
     def save(self, out: Path, *, pseudonymizer: Pseudonymizer | None = None) -> None:
         """Write index.parquet, refused.jsonl and summary.json.
 
-        Ids are keyed pseudonyms (study_key, patient_key, series_key, frame_key, file_key). Paths are left out,
-        since folders of real archives are named by patients and UIDs.
+        Ids are keyed pseudonyms (study_key, patient_key, series_key, frame_key, file_key). Paths, accession numbers
+        and report texts are left out; folders of real archives are named by patients and UIDs.
 
         Parameters
         ----------
@@ -68,30 +88,37 @@ class ArchiveIndex:
         """
         names = pseudonymizer or load_pseudonymizer()
         out.mkdir(parents=True, exist_ok=True)
-        table = _pseudonymous(self.series, names).drop(columns=["folder", "report"])
+        table = _pseudonymous(self.series, names).drop(columns=["folder", "report", "accession_number"])
         table.assign(has_report=self.series["report"] != "").to_parquet(out / "index.parquet", index=False)
-        lines = [json.dumps(row) + "\n" for row in _pseudonymous(self.refused, names).to_dict("records")]
-        (out / "refused.jsonl").write_text("".join(lines), encoding="utf-8")
+        with (out / "refused.jsonl").open("w", encoding="utf-8") as file:
+            for row in _pseudonymous(self.refused, names).to_dict("records"):
+                file.write(json.dumps(row) + "\n")
         summary = {
             "studies": int(self.series["study_uid"].nunique()),
             "series": len(self.series),
-            "volumes": int(self.series["is_volume"].sum()),
+            "volumes": int(self.series["n_volumes"].sum()),
             "files": int(self.series["n_files"].sum()),
             "refused": len(self.refused),
             "ignored_files": self.n_ignored,
             "studies_with_report": int(self.series.loc[self.series["report"] != "", "study_uid"].nunique()),
+            "reports_of_no_study": self.n_unpaired,
         }
         (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
 
-    def entries(self, *, rois: pd.DataFrame | None = None, unit: Unit = "arbitrary") -> list[StudyEntry]:
+    def entries(
+        self, *, rois: pd.DataFrame | None = None, unit: Unit = "arbitrary", rule: SeriesRule | None = None
+    ) -> list[StudyEntry]:
         """Return the studies; those that cannot be used carry their refusal, so that none is lost in silence.
 
         Parameters
         ----------
         rois : DataFrame, optional
-            As `medfuse.io.read_rois` gives it. Without it a study's mask is its lesion, if there is one.
+            As `medfuse.io.read_rois` gives it. Without it a study's mask is its lesion, if there is one, else what
+            its SEG or RTSTRUCT objects mark.
         unit : {"HU", "arbitrary"}
             Of NIfTI voxels.
+        rule : SeriesRule, optional
+            Which series is a study's image, where several are volumes; by default that is refused.
 
         Returns
         -------
@@ -105,23 +132,32 @@ class ArchiveIndex:
         """
         lesions = {} if rois is None else lesions_by_study(rois, self.series)
         entries = [
-            _study_entry(self, str(uid), group, lesions.get(str(uid), ()), unit)
+            study_entry(self, str(uid), group, lesions.get(str(uid), ()), unit=unit, rule=rule or SeriesRule())
             for uid, group in self.series.groupby("study_uid", sort=True)
         ]
         return entries + [StudyEntry(f"folder {name}", "", refusal=error) for name, error in sorted(self.lost.items())]
 
 
-def index_archive(root: Path | str, *, reports: Path | None = None) -> ArchiveIndex:
-    """Index a folder of studies.
+def index_archive(
+    root: Path | str, *, reports: Path | None = None, cache: Path | None = None, count: Count = iter
+) -> ArchiveIndex:
+    """Index an archive.
 
     Parameters
     ----------
     root : Path or str
-        DICOM files in any layout, and study folders with image.nii[.gz]. Links are not followed.
+        A folder, zip or tar of DICOM files in any layout and of study folders with image.nii[.gz]; zip and tar files
+        in it are folders too. Or a DICOMDIR, whose listed files are the archive. Links are not followed. A file that
+        a DICOMDIR lists but that is not there is refused, and with it the series in its folder.
     reports : Path, optional
-        A folder of ``<StudyInstanceUID>.txt``, or a CSV with ``study_uid`` and ``report_path`` or
-        ``report_text``. Without it, the nearest ``report.txt`` in the series' folder or above it, up to
-        ``root``, is the study's; one that is nearest to two studies is nobody's.
+        See `medfuse.io.report_sources.read_documents`. Without it, the nearest ``report.txt`` in the series' folder
+        or above it, up to ``root``, is the study's (one that is nearest to two studies is nobody's); a study without
+        one has the DICOM structured reports that carry its StudyInstanceUID.
+    cache : Path, optional
+        Where the facts of the files are kept, so that the next run reads only new and changed ones, and one that was
+        stopped goes on. It holds real ids: see `medfuse.io.archive_store.kept_store` for a private place.
+    count : callable
+        Wraps the files that are walked over, for example to show how far it is.
 
     Returns
     -------
@@ -131,92 +167,66 @@ def index_archive(root: Path | str, *, reports: Path | None = None) -> ArchiveIn
     Raises
     ------
     UsageError
-        If ``root`` is no folder.
+        If ``root`` is no archive.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise UsageError("ARCHIVE", "found no such folder", expected="a folder")
-    walk = walk_archive(root)
-    found = describe_series(walk, root)
+    root = Path(root).absolute()
+    if not is_archive(root):
+        raise UsageError("ARCHIVE", "found no such folder or archive", expected="a folder, zip, tar or DICOMDIR")
+    try:
+        return _index(root, reports=reports, cache=cache, count=count)
+    except sqlite3.DatabaseError as error:
+        if cache is None:
+            raise DataError("index", f"its temporary file failed ({error})", expected="room on the disk") from error
+        log.warning("the facts of earlier runs are damaged: every file is read again")
+        forget(cache)
+        return _index(root, reports=reports, cache=cache, count=count)
+
+
+def _index(path: Path, *, reports: Path | None, cache: Path | None, count: Count) -> ArchiveIndex:
+    root = input_root(path)
+    with ArchiveStore(cache, made_by=repr(HEADER_KEYWORDS)) as store:
+        problems = walk_archive(path, store, count=count)
+        files = found_files(store, root, problems)
+        found = [*describe_series(store, root, lost=files.lost)]
+    found += [describe_nifti(image, root, facts) for image, facts in files.images]
+    found.sort(key=lambda item: (str(item.row["study_uid"]), str(item.row["series_uid"])))
     folders: dict[str, set[Path]] = defaultdict(set)
     for item in found:
         folders[str(item.row["study_uid"])] |= item.folders
-    beside = pair_by_folder(folders, root, names=REPORT_NAMES, what="report")
-    paired: Mapping[str, Paired] = beside if reports is None else listed_reports(reports)
-    rows = [item.row | {"report": _report_name(paired.get(str(item.row["study_uid"])), root)} for item in found]
+    pairing = archive_reports(files, found, folders, root, reports=reports)
     refused = [
-        *(_refused_row("", "", path.relative_to(root), str(error)) for path, error in walk.problems),
-        *(_series_refusal(item) for item in found if item.row["reason"] and not item.is_auxiliary),
-        *(_refused_row(uid, "", "", str(error)) for uid, error in paired.items() if isinstance(error, DataError)),
+        *(_refused_row("", "", _shown(path, root), str(error)) for path, error in files.problems + pairing.problems),
+        *(_series_refusal(item) for item in found if not item.row["n_volumes"] and not item.is_auxiliary),
+        *(_refused_row(uid, "", "", str(e)) for uid, e in sorted(pairing.reports.items()) if isinstance(e, DataError)),
     ]
     used = set().union(*folders.values())
+    masks = by_folder(files.companions[MASK], MASK_NAMES)
     return ArchiveIndex(
         root,
-        pd.DataFrame(rows, columns=list(SERIES_COLUMNS)),
+        pd.DataFrame([_with_report(item.row, pairing, root) for item in found], columns=list(SERIES_COLUMNS)),
         pd.DataFrame(refused, columns=list(REFUSED_COLUMNS)),
-        walk.n_ignored,
-        {str(item.row["series_uid"]): item.source for item in found if item.row["is_volume"]},
-        paired,
-        pair_by_folder(folders, root, names=MASK_NAMES, what="mask"),
-        {path.relative_to(root).as_posix(): error for path, error in walk.lost.items() if path not in used},
+        files.n_ignored,
+        {str(item.row["series_uid"]): item.source for item in found if item.row["n_volumes"]},
+        pairing.reports,
+        pair_by_folder(folders, root, files=masks, what="mask"),
+        {path.relative_to(root).as_posix(): error for path, error in files.lost.items() if path not in used},
+        files.marks,
+        pairing.n_unpaired,
     )
 
 
-def _study_entry(
-    index: ArchiveIndex, study_uid: str, group: pd.DataFrame, lesions: tuple[LesionEntry, ...], unit: Unit
-) -> StudyEntry:
-    usable = [str(uid) for uid in group.loc[group["is_volume"], "series_uid"]]
-    keys = {uid: DEFAULT_CHANNEL if len(usable) == 1 else f"series-{n}" for n, uid in enumerate(usable, start=1)}
-    reasons = {str(uid): str(reason) for uid, reason in zip(group["series_uid"], group["reason"], strict=True)}
-    mask, report = index.masks.get(study_uid), index.reports.get(study_uid)
-    if not lesions and isinstance(mask, Path):
-        lesions = (LesionEntry("1", mask=mask),)
-    elif not lesions and isinstance(mask, DataError):
-        lesions = (LesionEntry("1", refusal=mask),)
-    patients = sorted(set(group["patient_id"]))
-    refusal = None
-    if len(patients) > 1:
-        refusal = DataError("study", f"found {len(patients)} patients (PatientID) in one study", expected="one")
-    elif isinstance(report, DataError):
-        refusal = report
-    elif not usable:
-        refusal = VolumeError("study", "; ".join(sorted(set(reasons.values()))))
-    elif len(usable) > 1 and not lesions:
-        refusal = _ambiguous(len(usable))
-    return StudyEntry(
-        study_uid,
-        patients[0],
-        {key: index.sources[uid] for uid, key in keys.items()},
-        report=None if isinstance(report, DataError) else report,
-        lesions=tuple(_on_series(lesion, keys, reasons) for lesion in lesions),
-        unit=unit,
-        refusal=refusal,
-    )
+def _with_report(row: Row, pairing: Pairing, root: Path) -> Row:
+    """Add to a series' row its study's report, and what was chosen."""
+    uid = str(row["study_uid"])
+    paired, name = pairing.reports.get(uid), ""
+    if paired is not None and not isinstance(paired, DataError):
+        name = _shown(paired, root) if isinstance(paired, Path) and paired.is_relative_to(root) else "listed"
+    warnings = "; ".join(filter(None, (str(row["warnings"]), pairing.notes.get(uid, ""))))
+    return row | {"report": name, "warnings": warnings}
 
 
-def _on_series(lesion: LesionEntry, keys: Mapping[str, str], reasons: Mapping[str, str]) -> LesionEntry:
-    """Turn a lesion's real series_uid into the key of the study's image, or into a refusal."""
-    uid = lesion.channels.get(DEFAULT_CHANNEL)
-    refusal: DataError | None = None
-    if uid is None and len(keys) > 1:
-        refusal = _ambiguous(len(keys))
-    elif uid is not None and uid not in keys:
-        refusal = VolumeError("lesion", reasons.get(uid, "found no such series; expected a series_uid of its study"))
-    channels = {} if uid is None or refusal else {DEFAULT_CHANNEL: keys[uid]}
-    return replace(lesion, channels=channels, refusal=lesion.refusal or refusal)
-
-
-def _ambiguous(n: int) -> AmbiguousVolumeError:
-    found = f"found {n} series that are volumes, more than one"
-    return AmbiguousVolumeError("study", found, expected="one, or a series_uid for each lesion (rois.csv)")
-
-
-def _report_name(paired: Paired | None, root: Path) -> str:
-    if paired is None or isinstance(paired, DataError):
-        return ""
-    if isinstance(paired, Path) and paired.is_relative_to(root):
-        return paired.relative_to(root).as_posix()
-    return "listed"
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _series_refusal(item: FoundSeries) -> Row:

@@ -1,188 +1,189 @@
-"""One walk over an archive's files, headers only: its series as rows, and what cannot be used."""
+"""One walk over an archive's files, headers only. What was found goes to an `ArchiveStore`, file by file."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from medfuse.errors import DataError, GeometryError, VolumeError
+from medfuse.errors import DataError, VolumeError
+from medfuse.io.archive_store import OTHER, UNKNOWN, ArchiveStore, Facts, Version
 from medfuse.io.companions import MASK_NAMES, REPORT_NAMES
-from medfuse.io.dicom import check_series
-from medfuse.io.dicom_headers import SliceHeader, read_header
-from medfuse.io.files import walk_files
+from medfuse.io.containers import Problems, container_of, is_container, root_within
+from medfuse.io.dicom_headers import SliceHeader
+from medfuse.io.files import input_files, input_root
+from medfuse.io.marked_lesions import study_of_object
 from medfuse.io.nifti import is_nifti, nifti_geometry
-from medfuse.io.volumes import ImageSource
-from medfuse.types import Array
+from medfuse.io.positions import LESION_OBJECTS
+from medfuse.io.report_sr import REPORT_CLASSES
+from medfuse.io.tag_walker import HeaderReader
 
-__all__ = ["SERIES_COLUMNS", "FoundSeries", "Row", "Walk", "describe_series", "walk_archive"]
+__all__ = ["MASK", "REPORT", "Count", "FoundFiles", "found_files", "header_of", "walk_archive"]
+
+NIFTI, PROBLEM, MARKS, REPORT, MASK, SR = "nifti", "problem", "marks", "report", "mask", "sr"
+"""Kinds of files beside slices."""
 
 IMAGE_NAMES = ("image.nii.gz", "image.nii")
-SERIES_COLUMNS = (
-    "study_uid", "patient_id", "series_uid", "modality", "n_files", "rows", "columns", "row_spacing_mm",
-    "column_spacing_mm", "slice_step_mm", "frame_of_reference_uid", "transfer_syntax", "is_volume", "reason",
-    "folder", "report",
-)  # fmt: skip
-Row = dict[str, object]
+KINDS = dict.fromkeys(IMAGE_NAMES, NIFTI) | dict.fromkeys(REPORT_NAMES, REPORT) | dict.fromkeys(MASK_NAMES, MASK)
+MORE_KEYWORDS = ("AccessionNumber",)
+SYNTAX, OFFSET, LENGTH = "@syntax", "@offset", "@length"
+
+Count = Callable[[Iterable[Path]], Iterable[Path]]
+"""Shows how far a walk is."""
 
 
-@dataclass(slots=True, eq=False)
-class Walk:
-    """What a walk met.
+def walk_archive(path: Path, store: ArchiveStore, *, count: Count = iter) -> Problems:
+    """Read the header of every file of an archive that is new or changed.
 
     Parameters
     ----------
-    series : dict of (study_uid, series_uid) to list of SliceHeader
-    images : list of Path
+    path : Path
+        See `medfuse.io.files.input_files`.
+    store : ArchiveStore
+        Gets what each file is.
+    count : callable
+        Wraps the files, for example to show how far it is.
+
+    Returns
+    -------
+    list of (Path, DataError)
+        Folders that cannot be listed, links that leave the archive, members of a zip or tar that are refused.
+    """
+    problems: Problems = []
+    reader = HeaderReader(more=MORE_KEYWORDS)
+    n_root = len(os.fspath(input_root(path)).rstrip(os.sep)) + 1
+    for file in count(input_files(path, problems=problems)):
+        name = os.fsencode(os.fspath(file)[n_root:])
+        version = _version(file) if store.is_kept else UNKNOWN
+        if store.is_kept and store.has(name, version):
+            continue
+        try:
+            _add(file, name, version, store=store, reader=reader)
+        except VolumeError as error:  # read again by the next run: it may have been a fault of the disk
+            store.add(name, UNKNOWN, PROBLEM, {"where": error.where, "found": error.found, "expected": error.expected})
+    store.finish()
+    return problems
+
+
+@dataclass(slots=True, eq=False)
+class FoundFiles:
+    """What an archive holds beside the slices of DICOM series.
+
+    Parameters
+    ----------
+    problems : list of (Path, DataError)
+        All of them, sorted by path: of the walk, and files that cannot be read.
+    images : list of (Path, facts)
         NIfTI images of study folders.
-    problems : list of (path, error)
-        Files and folders that cannot be read, links that leave the archive.
+    companions : dict of str to list of Path
+        Reports and masks by name, by kind.
+    marks : dict of str to list of (Path, str)
+        SEG and RTSTRUCT objects with their SOP classes, by study_uid.
+    structured : list of Path
+        DICOM structured reports.
     lost : dict of Path to DataError
-        Folders with a file that cannot be read, or that cannot be listed, with their first reason.
+        Folders in which an image may be lost, with their first reason.
     n_ignored : int
-        Files that are no image, report or mask.
+        Files that are none of this.
     """
 
-    series: dict[tuple[str, str], list[SliceHeader]] = field(default_factory=lambda: defaultdict(list))
-    images: list[Path] = field(default_factory=list)
-    problems: list[tuple[Path, DataError]] = field(default_factory=list)
+    problems: Problems
+    images: list[tuple[Path, Facts]] = field(default_factory=list)
+    companions: dict[str, list[Path]] = field(default_factory=lambda: {REPORT: [], MASK: []})
+    marks: dict[str, list[tuple[Path, str]]] = field(default_factory=lambda: defaultdict(list))
+    structured: list[Path] = field(default_factory=list)
     lost: dict[Path, DataError] = field(default_factory=dict)
     n_ignored: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundSeries:
-    """One series: its row of the index, where it lies, and whether it is beside the volumes (a localizer)."""
-
-    row: Row
-    source: ImageSource
-    folders: frozenset[Path]
-    is_auxiliary: bool = False
-
-
-def walk_archive(root: Path) -> Walk:
-    """Read the header of every file under a folder.
+def found_files(store: ArchiveStore, root: Path, problems: Problems) -> FoundFiles:
+    """Collect what is no slice.
 
     Parameters
     ----------
+    store : ArchiveStore
     root : Path
+        Which the paths in the store are relative to.
+    problems : list of (Path, DataError)
+        Of the walk.
 
     Returns
     -------
-    Walk
+    FoundFiles
     """
-    walk = Walk()
-    for path in walk_files(root, problems=walk.problems):
-        try:
-            _take(path, walk)
-        except VolumeError as error:
-            walk.problems.append((path, error))
-            walk.lost.setdefault(path.parent, error)
-    walk.lost |= {path: error for path, error in walk.problems if not path.is_symlink() and path.is_dir()}
-    return walk
+    found = FoundFiles(list(problems), n_ignored=store.count(OTHER))
+    for name, kind, facts in store.special():
+        path = root / os.fsdecode(name)
+        if kind == NIFTI:
+            found.images.append((path, facts))
+        elif kind == MARKS:
+            found.marks[facts["study_uid"]].append((path, facts["sop_class"]))
+        elif kind == SR:
+            found.structured.append(path)
+        elif kind == PROBLEM:
+            found.problems.append((path, VolumeError(facts["where"], facts["found"], expected=facts["expected"])))
+        else:
+            found.companions[kind].append(path)
+    found.problems.sort(key=lambda item: os.fsencode(item[0]))
+    for path, error in found.problems:
+        if isinstance(error, VolumeError):
+            folder = root_within(path) if is_container(path) else path if path.is_dir() else path.parent
+            found.lost.setdefault(folder, error)
+    return found
 
 
-def _take(path: Path, walk: Walk) -> None:
-    if path.name in IMAGE_NAMES:
-        walk.images.append(path)
-        return
-    header = None if is_nifti(path) else read_header(path)
-    if header is None:
-        walk.n_ignored += path.name not in (*REPORT_NAMES, *MASK_NAMES)
-        return
-    ids = (header.text("StudyInstanceUID"), header.text("SeriesInstanceUID"))
-    if not all(ids):
-        found = "found no StudyInstanceUID or SeriesInstanceUID"
-        raise VolumeError("DICOM file", found, expected="both in each image")
-    walk.series[ids].append(header)
+def header_of(path: Path, facts: dict[str, Any]) -> SliceHeader:
+    """Return the header of a slice from its facts."""
+    syntax, offset, length = facts.pop(SYNTAX), facts.pop(OFFSET), facts.pop(LENGTH)
+    return SliceHeader(path, syntax, facts, offset, length)
 
 
-def describe_series(walk: Walk, root: Path) -> list[FoundSeries]:
-    """Say of each series what it is, and whether it is a volume.
-
-    Parameters
-    ----------
-    walk : Walk
-    root : Path
-
-    Returns
-    -------
-    list of FoundSeries
-        Sorted by study and series.
-    """
-    n_studies = Counter(series_uid for _, series_uid in walk.series)
-    found = [
-        _dicom_series(items, root, is_shared=n_studies[series_uid] > 1, lost=walk.lost)
-        for (_, series_uid), items in walk.series.items()
-    ]
-    found += [_nifti_series(path, root) for path in walk.images]
-    return sorted(found, key=lambda item: (str(item.row["study_uid"]), str(item.row["series_uid"])))
-
-
-def _dicom_series(
-    items: Sequence[SliceHeader], root: Path, *, is_shared: bool, lost: Mapping[Path, object]
-) -> FoundSeries:
-    first, folders = items[0], frozenset(item.path.parent for item in items)
-    affine, reason = None, ""
-    try:
-        if is_shared:
-            found = "found one SeriesInstanceUID in several studies"
-            raise GeometryError("series", found, expected="one study a series")
-        if folders & lost.keys():
-            found = "found a file in its folder that cannot be read, and may be one of its slices"
-            raise VolumeError("series", found, expected="readable files")
-        _, affine, _ = check_series(items, where="series")
-    except VolumeError as error:
-        reason = str(error)
-    row: Row = {
-        "study_uid": first.text("StudyInstanceUID"),
-        "patient_id": first.text("PatientID"),
-        "series_uid": first.text("SeriesInstanceUID"),
-        "modality": first.text("Modality"),
-        "n_files": len(items),
-        "rows": first.text("Rows"),
-        "columns": first.text("Columns"),
-        "frame_of_reference_uid": first.text("FrameOfReferenceUID"),
-        "transfer_syntax": first.transfer_syntax,
-        "folder": first.path.parent.relative_to(root).as_posix(),
-    }
-    is_auxiliary = all(item.is_auxiliary for item in items)
-    return FoundSeries(row | _verdict(affine, reason), tuple(items), folders, is_auxiliary)
+def _add(path: Path, name: bytes, version: Version, *, store: ArchiveStore, reader: HeaderReader) -> None:
+    """Find out what a file is."""
+    kind = _kind_by_name(path)
+    if kind == NIFTI:
+        store.add(name, version, NIFTI, _nifti_facts(path))
+    elif kind:
+        store.add(name, version, kind, {})
+    elif (header := reader.read(path)) is not None and header.text("SOPClassUID") not in LESION_OBJECTS:
+        ids = (header.text("StudyInstanceUID"), header.text("SeriesInstanceUID"))
+        if not all(ids):
+            found = "found no StudyInstanceUID or SeriesInstanceUID"
+            raise VolumeError("DICOM file", found, expected="both in each image")
+        place = {SYNTAX: header.transfer_syntax, OFFSET: header.pixel_offset, LENGTH: header.pixel_length}
+        store.add_slice(name, version, ids, {**header.values, **place})
+    elif (marks := study_of_object(path, LESION_OBJECTS | REPORT_CLASSES)) is not None:
+        facts = {"sop_class": marks[0], "study_uid": marks[1]}
+        store.add(name, version, SR if marks[0] in REPORT_CLASSES else MARKS, facts)
+    else:
+        store.add(name, version, OTHER, {})
 
 
-def _nifti_series(path: Path, root: Path) -> FoundSeries:
-    shape, affine, reason = (0, 0, 0), None, ""
+def _kind_by_name(path: Path) -> str:
+    name = path.name
+    if name in KINDS:
+        return KINDS[name]
+    return OTHER if is_nifti(path) else ""
+
+
+def _nifti_facts(path: Path) -> Facts:
     try:
         shape, affine = nifti_geometry(path)
     except VolumeError as error:
-        reason = str(error)
-    # A study folder keeps its name whether it is read on its own or within its archive.
-    name = root.resolve().name if path.parent == root else path.parent.relative_to(root).as_posix()
-    row: Row = {
-        "study_uid": name,
-        "patient_id": name,
-        "series_uid": f"{name}/{path.name}",
-        "modality": "",
-        "n_files": 1,
-        "rows": str(shape[1]),
-        "columns": str(shape[0]),
-        "frame_of_reference_uid": "",
-        "transfer_syntax": "NIfTI",
-        "folder": path.parent.relative_to(root).as_posix(),
-    }
-    return FoundSeries(row | _verdict(affine, reason), path, frozenset({path.parent}))
+        return {"shape": [0, 0, 0], "affine": None, "reason": str(error)}
+    return {"shape": list(shape), "affine": affine.tolist(), "reason": ""}
 
 
-def _verdict(affine: Array | None, reason: str) -> Row:
-    # The first axis is the column index: it runs from column to column.
-    between = [None] * 3 if affine is None else [float(v) for v in np.linalg.norm(affine[:3, :3], axis=0).round(6)]
-    return {
-        "row_spacing_mm": between[1],
-        "column_spacing_mm": between[0],
-        "slice_step_mm": between[2],
-        "is_volume": not reason,
-        "reason": reason,
-    }
+def _version(path: Path) -> Version:
+    """Return size and mtime_ns of a file, of a member those of its zip or tar."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        found = container_of(path)
+        if found is None:
+            return UNKNOWN
+        status = found[0].stat()
+    return status.st_size, status.st_mtime_ns

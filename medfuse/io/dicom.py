@@ -1,4 +1,4 @@
-"""Uncompressed DICOM series -> Volume; what cannot be read truthfully is refused by name."""
+"""The slices of a DICOM volume -> Volume, or the part of it in a box; what cannot be read truthfully is refused."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medfuse.errors import GeometryError, PixelError, VolumeError
-from medfuse.io.dicom_geometry import series_affine
-from medfuse.io.dicom_headers import UNCOMPRESSED, SliceHeader
-from medfuse.io.dicom_pixels import read_plane
+from medfuse.errors import AmbiguousVolumeError, PixelError, VolumeError
+from medfuse.io.boxes import Box, box_slices, moved
+from medfuse.io.dicom_elements import Wanted
+from medfuse.io.dicom_frames import PER_FRAME
+from medfuse.io.dicom_headers import SliceHeader, file_place, read_elements
+from medfuse.io.dicom_pixels import Layout, PixelReader, pixel_layout
+from medfuse.io.dicom_split import Stack, split_series
+from medfuse.io.dicom_values import LOSSY_NOTE, rescale_of, write_values
+from medfuse.io.transfer_syntaxes import LOSSY
 from medfuse.types import Array, Unit, Volume
 
-__all__ = ["check_series", "read_series"]
+__all__ = ["check_series", "only_volume", "read_series", "read_stack"]
+
+PHILIPS_SCALE = 0x2005100E
+PHILIPS_FRAMES = 0x2005140F
+"""Where Philips keeps its private scale: of a slice, and of the frames of an enhanced image."""
 
 
 def check_series(slices: Sequence[SliceHeader], *, where: str) -> tuple[list[SliceHeader], Array, tuple[str, ...]]:
@@ -22,7 +31,7 @@ def check_series(slices: Sequence[SliceHeader], *, where: str) -> tuple[list[Sli
     Parameters
     ----------
     slices : sequence of SliceHeader
-        Of one series, in any order. Localizers and secondary captures are set aside where there are others.
+        Of one series, in any order.
     where : str
         For error messages.
 
@@ -35,38 +44,17 @@ def check_series(slices: Sequence[SliceHeader], *, where: str) -> tuple[list[Sli
 
     Raises
     ------
+    AmbiguousVolumeError
+        If it holds several volumes.
     VolumeError
-        Naming what cannot be read: localizers alone, a mosaic, a multi-frame or colour image, compressed pixels.
-    GeometryError
-        See `medfuse.io.dicom_geometry.series_affine`.
+        See `medfuse.io.dicom_split.split_series`.
     """
-    images = [item for item in slices if not item.is_auxiliary]
-    if not images:
-        raise VolumeError(where, "found localizers or secondary captures only", expected="slices of one volume")
-    for item in images:
-        if item.transfer_syntax not in UNCOMPRESSED:
-            found = f"found transfer syntax {item.transfer_syntax or 'none'}, which is compressed or unknown"
-            raise PixelError(where, found, expected="an uncompressed one")
-        if item.text("NumberOfFrames") not in ("", "1"):
-            found = "found a multi-frame image (ImagePositionPatient in functional groups)"
-            raise VolumeError(where, found, expected="single-frame images")
-        if "MOSAIC" in item.text("ImageType").upper().split("\\"):
-            raise VolumeError(where, "found a mosaic image", expected="one slice an image")
-        kind = item.text("PhotometricInterpretation")
-        if item.text("SamplesPerPixel") not in ("", "1") or kind not in ("MONOCHROME1", "MONOCHROME2"):
-            raise PixelError(
-                where, f"found a colour image or PhotometricInterpretation {kind[:16]!r}", expected="grey values"
-            )
-    ordered, affine, notes = series_affine(images, where=where)
-    if len(images) < len(slices):
-        notes += (f"{len(slices) - len(images)} localizers or secondary captures are set aside",)
-    if any(item.text("PhotometricInterpretation") == "MONOCHROME1" for item in images):
-        notes += ("MONOCHROME1 concerns display only; no value is inverted",)
-    return ordered, affine, notes
+    stack = only_volume(split_series(slices, where=where), where)
+    return list(stack.slices), stack.affine, stack.warnings
 
 
-def read_series(slices: Sequence[SliceHeader], *, where: str = "series") -> Volume:
-    """Read a series of single-frame, uncompressed images.
+def read_series(slices: Sequence[SliceHeader], *, where: str = "series", box_mm: Box | None = None) -> Volume:
+    """Read a series that is one volume.
 
     Parameters
     ----------
@@ -74,6 +62,47 @@ def read_series(slices: Sequence[SliceHeader], *, where: str = "series") -> Volu
         Of one series, in any order.
     where : str
         For error messages; no patient value.
+    box_mm : ((x, y, z), (x, y, z)), optional
+        See `read_stack`.
+
+    Returns
+    -------
+    Volume
+
+    Raises
+    ------
+    VolumeError
+        See `check_series` and `read_stack`.
+    """
+    return read_stack(only_volume(split_series(slices, where=where), where), where=where, box_mm=box_mm)
+
+
+def only_volume(stacks: Sequence[Stack], where: str) -> Stack:
+    """Return the one volume of a series.
+
+    Raises
+    ------
+    AmbiguousVolumeError
+        If there are several, naming what tells them apart.
+    """
+    if len(stacks) > 1:
+        listed = "; ".join(stack.label for stack in stacks[:8]) + ("; ..." if len(stacks) > 8 else "")
+        found = f"found {len(stacks)} volumes in one series (phases, time points, echoes or others): {listed}"
+        raise AmbiguousVolumeError(where, found, expected="one volume")
+    return stacks[0]
+
+
+def read_stack(stack: Stack, *, where: str = "series", box_mm: Box | None = None) -> Volume:
+    """Read the pixels of a volume.
+
+    Parameters
+    ----------
+    stack : Stack
+    where : str
+        For error messages; no patient value.
+    box_mm : ((x, y, z), (x, y, z)), optional
+        Opposite corners in RAS+ mm. Only the slices that the box touches are read and decoded, and of uncompressed
+        ones only the rows.
 
     Returns
     -------
@@ -83,35 +112,79 @@ def read_series(slices: Sequence[SliceHeader], *, where: str = "series") -> Volu
 
     Raises
     ------
-    GeometryError, VolumeError
-        See `check_series`.
     PixelError
-        See `medfuse.io.dicom_pixels.read_plane`.
+        If pixel data are absent, of the wrong size or cannot be decoded.
     """
-    ordered, affine, notes = check_series(slices, where=where)
-    shape = tuple(_size(ordered[0], keyword, where) for keyword in ("Columns", "Rows"))
-    voxels: NDArray[np.generic] | None = None
-    is_hu, seen = ordered[0].text("Modality") == "CT", set[str]()
-    for k, item in enumerate(ordered):
-        plane = read_plane(item, where=f"{where} slice {k + 1} of {len(ordered)}")
-        if voxels is None:  # only now is the claimed size proven; Fortran order keeps each slice in one piece
-            voxels = np.empty((*shape, len(ordered)), dtype=plane.values.dtype, order="F")
-        if voxels.dtype == np.int16 != plane.values.dtype:
-            voxels = voxels.astype(np.float32, order="F")
-        voxels[:, :, k] = plane.values.T  # pixels are (row, column); the first axis is the column index
-        is_hu = is_hu and plane.is_hu
-        seen.update(plane.notes)
-    if voxels is None:
-        raise VolumeError(where, "found no image", expected="at least one")
-    notes += tuple(sorted(seen))
-    if not is_hu and ordered[0].text("Modality") == "CT":
-        notes += ("a CT without a rescale to HU: its unit is unknown",)
+    first = stack.slices[0]
+    n_rows, n_columns = first.size(where=where)
+    part = (slice(0, n_columns), slice(0, n_rows), slice(0, len(stack.slices)))
+    if box_mm is not None:
+        part = box_slices(box_mm, affine=stack.affine, shape=tuple(s.stop for s in part))
+    columns, rows, chosen = part
+    try:
+        voxels, is_hu, notes = _read_planes(stack.slices[chosen], rows, columns, where)
+    except MemoryError as error:
+        raise PixelError(where, "found a volume that does not fit the memory", expected="a smaller one") from error
+    warnings = stack.warnings + tuple(sorted(notes)) + _philips_note(first)
+    if not is_hu and first.text("Modality") == "CT":
+        warnings += ("a CT without a rescale to HU: its unit is unknown",)
+    if _is_constant(voxels):
+        warnings += ("every voxel has the same value: the volume is constant (blank)",)
     unit: Unit = "HU" if is_hu else "arbitrary"
-    return Volume(voxels, affine, unit, notes, where)
+    return Volume(voxels, moved(stack.affine, part), unit, warnings, where)
 
 
-def _size(item: SliceHeader, keyword: str, where: str) -> int:
-    value = item.numbers(keyword, 1, where=where)[0]
-    if value < 1 or value != int(value):
-        raise GeometryError(where, f"found an invalid {keyword}", expected="a whole number above 0")
-    return int(value)
+def _read_planes(
+    slices: Sequence[SliceHeader], rows: slice, columns: slice, where: str
+) -> tuple[NDArray[np.generic], bool, set[str]]:
+    """Return the voxels (column, row, slice), whether all are HU, and what is worth saying of them."""
+    names = [f"{where} slice {k + 1} of {len(slices)}" for k in range(len(slices))]
+    layouts = [pixel_layout(item, where=name) for item, name in zip(slices, names, strict=True)]
+    rescales = [rescale_of(i, layout, where=name) for i, layout, name in zip(slices, layouts, names, strict=True)]
+    shape = (columns.stop - columns.start, rows.stop - rows.start, len(slices))
+    dtype = np.int16 if all(rescale.keeps_whole for rescale in rescales) else np.float32
+    voxels: NDArray[np.generic] | None = None
+    notes = {LOSSY_NOTE} if any(item.transfer_syntax in LOSSY for item in slices) else set[str]()
+    with PixelReader() as reader:
+        for k, item in enumerate(slices):
+            stored = _stored(reader, item, layouts[k], (rows, columns), names[k])
+            if voxels is None:  # only now is the claimed size proven; Fortran order keeps each slice in one piece
+                voxels = np.empty(shape, dtype=dtype, order="F")
+            said = write_values(stored, rescales[k], layouts[k], voxels[:, :, k].T)
+            if said is None:
+                voxels = voxels.astype(np.float32, order="F")
+                said = write_values(stored, rescales[k], layouts[k], voxels[:, :, k].T) or set()
+            notes |= said
+    if voxels is None:
+        raise VolumeError(where, "found no slice", expected="at least one")
+    if voxels.dtype == np.float32 and not np.isfinite(voxels).all():
+        raise PixelError(where, "found a rescale that leads out of all numbers", expected="finite values")
+    return voxels, all(rescale.is_hu for rescale in rescales), notes
+
+
+def _stored(
+    reader: PixelReader, item: SliceHeader, layout: Layout, part: tuple[slice, slice], where: str
+) -> NDArray[np.integer]:
+    try:
+        return reader.read(item, layout, rows=part[0], columns=part[1], where=where)
+    except PixelError as error:
+        raise PixelError(f"{error.where} ({file_place(item.path)})", error.found, expected=error.expected) from error
+
+
+def _is_constant(voxels: NDArray[np.generic]) -> bool:
+    value = voxels[0, 0, 0]
+    return bool((voxels[:, :, 0] == value).all() and (voxels == value).all())
+
+
+def _philips_note(item: SliceHeader) -> tuple[str, ...]:
+    """Say that a private scale is there and not applied: values follow RescaleSlope alone, as the standard has it."""
+    if item.text("Modality") != "MR" or not item.text("Manufacturer").upper().startswith("PHILIPS"):
+        return ()
+    wanted: Wanted = {PHILIPS_SCALE: "SQ", PER_FRAME: {PHILIPS_FRAMES: "SQ"}}  # whether they are there is all
+    try:
+        found = read_elements(item.path, wanted, where="Philips' private scale")
+    except VolumeError:  # what counts was read already
+        return ()
+    frames = found.get(PER_FRAME)
+    is_there = PHILIPS_SCALE in found or (isinstance(frames, list) and any(frames))
+    return ("Philips' private scale is left alone: values are those of RescaleSlope",) if is_there else ()

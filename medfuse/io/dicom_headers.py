@@ -2,60 +2,69 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
-import pydicom
-import pydicom.config
-from pydicom.errors import BytesLengthException
 
 from medfuse.errors import GeometryError, VolumeError
+from medfuse.io.dicom_elements import (
+    UNDEFINED_LENGTH,
+    Found,
+    NotWalkableError,
+    TooDeepError,
+    Wanted,
+    tag_of,
+    vr_of,
+    walk_elements,
+)
+from medfuse.io.dicom_kinds import aside_reason, is_volume_class
+from medfuse.io.dicom_start import FileStart, read_start
+from medfuse.io.inflating import Inflated, open_with_head
+from medfuse.io.pydicom_reading import READ_ERRORS, read_values
+from medfuse.io.transfer_syntaxes import DEFLATED
 from medfuse.types import Array
 
 __all__ = [
-    "READ_ERRORS",
-    "UNCOMPRESSED",
+    "HEADER_KEYWORDS",
+    "UNDEFINED_LENGTH",
     "SliceHeader",
+    "Tile",
+    "file_place",
     "group_headers",
-    "quiet_pydicom",
-    "read_dataset",
+    "read_elements",
     "read_header",
 ]
 
-READ_ERRORS = (
-    OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, OverflowError, MemoryError,
-    NotImplementedError, RecursionError, struct.error, BytesLengthException,
+HEADER_KEYWORDS = (
+    "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID",
+    "Modality", "Manufacturer", "ImageType", "ComplexImageComponent", "InstanceNumber",
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence",
+    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
+    "ConvolutionKernel", "EchoTime", "EchoNumbers", "InversionTime", "DiffusionBValue", "DiffusionGradientOrientation",
+    "TemporalPositionIdentifier", "FrameReferenceTime", "NominalPercentageOfCardiacPhase", "TriggerTime",
+    "AcquisitionNumber", "AcquisitionTime", "ContentTime",
 )  # fmt: skip
-"""What pydicom raises on bytes that are no valid DICOM."""
+"""Top-level attributes that reading needs; none of them is private. All but the first six may be absent."""
 
-IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-UNCOMPRESSED = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG})
-"""Transfer syntaxes that are read. Source: DICOM PS3.5 section 10."""
-
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-SLICE_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "4", "4.1", "128", "130"))
-"""CT, MR and PET images, plain and enhanced: one without Rows is damaged, not of another kind."""
-
-SNIFFED_BYTES = 1024
-KEYWORDS = (
-    "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "FrameOfReferenceUID", "Modality",
-    "ImageType", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation",
-    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
-    "EchoTime", "EchoNumbers", "TemporalPositionIdentifier", "DiffusionBValue", "TriggerTime", "AcquisitionNumber",
-)  # fmt: skip
+WHERE = "DICOM file"
+Tile = tuple[int, int, int, int]
+"""Of a mosaic: first row, first column, rows, columns of one slice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceHeader:
-    """The header values of one image. Real ids stay in it: it is never shown, logged or written.
+    """The header values of one slice. Real ids stay in it: it is never shown, logged or written.
+
+    It may come from pydicom or from any reader of tags: it is a plain mapping. An image that holds several slices
+    (enhanced multi-frame, mosaic) is one SliceHeader until `medfuse.io.dicom_frames.expand` turns it into one a
+    slice, with the values of that slice.
 
     Parameters
     ----------
@@ -63,12 +72,25 @@ class SliceHeader:
     transfer_syntax : str
         UID.
     values : mapping of str to str
-        By DICOM keyword; several values are joined by a backslash; absent ones are left out.
+        By DICOM keyword (see `HEADER_KEYWORDS`): numbers as text, several values joined by a backslash, padding
+        removed, a sequence as "present"; absent and empty ones are left out, a broken one is "unreadable".
+    pixel_offset : int
+        Where the value of PixelData starts in the (inflated) file; 0 if there is none.
+    pixel_length : int
+        Its length in bytes; UNDEFINED_LENGTH if encapsulated.
+    frame : int, optional
+        Index of the slice's frame in a file of several; None if it has one, or until `expand` has looked.
+    tile : (int, int, int, int), optional
+        Where the slice lies in a mosaic.
     """
 
     path: Path = field(repr=False)
     transfer_syntax: str
     values: Mapping[str, str] = field(repr=False)
+    pixel_offset: int = 0
+    pixel_length: int = 0
+    frame: int | None = None
+    tile: Tile | None = None
 
     def text(self, keyword: str) -> str:
         """Return an attribute as text, empty if absent."""
@@ -93,19 +115,53 @@ class SliceHeader:
             raise GeometryError(where, f"found an invalid {keyword}", expected=f"{n} finite numbers")
         return numbers
 
+    def size(self, *, where: str) -> tuple[int, int]:
+        """Return the slice's rows and columns; of a mosaic, those of its tile.
+
+        Raises
+        ------
+        GeometryError
+            If they are no whole numbers above 0.
+        """
+        if self.tile is not None:
+            return self.tile[2:]
+        rows, columns = (float(self.numbers(keyword, 1, where=where)[0]) for keyword in ("Rows", "Columns"))
+        if rows < 1 or columns < 1 or rows % 1 or columns % 1:
+            raise GeometryError(where, "found invalid Rows or Columns", expected="whole numbers above 0")
+        return int(rows), int(columns)
+
+    def n_frames(self, *, where: str) -> int:
+        """Return how many frames the file holds.
+
+        Raises
+        ------
+        GeometryError
+            If it is no whole number above 0.
+        """
+        text = self.text("NumberOfFrames") or "1"
+        if not text.isdecimal() or int(text) < 1:
+            raise GeometryError(where, "found an invalid NumberOfFrames", expected="a whole number above 0")
+        return int(text)
+
+    @property
+    def aside_reason(self) -> str:
+        """Why it is set aside beside the slices of volumes (a localizer, a projection image), else empty."""
+        return aside_reason(self.values)
+
     @property
     def is_auxiliary(self) -> bool:
-        """True for a localizer or a secondary capture: beside the slices of a volume, it is none itself."""
-        localizer = "LOCALIZER" in self.text("ImageType").upper().split("\\")
-        return localizer or self.text("SOPClassUID").startswith(SECONDARY_CAPTURE)
+        """True for what is set aside: beside the slices of a volume, it is none itself."""
+        return bool(self.aside_reason)
 
 
-def read_header(path: Path) -> SliceHeader | None:
+def read_header(path: Path, *, more: tuple[str, ...] = ()) -> SliceHeader | None:
     """Read the header of a DICOM image, with or without the preamble.
 
     Parameters
     ----------
     path : Path
+    more : tuple of str
+        Keywords to read beside HEADER_KEYWORDS.
 
     Returns
     -------
@@ -115,61 +171,116 @@ def read_header(path: Path) -> SliceHeader | None:
     Raises
     ------
     VolumeError
-        If it is an image that cannot be read, or is deflated: inflating could fill the memory.
+        If it is an image that cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(SNIFFED_BYTES)
-        if not _looks_like_dicom(head):
-            return None
-        if DEFLATED.encode() in head:
-            raise VolumeError("DICOM file", "found the deflated transfer syntax", expected="an uncompressed one")
-        with quiet_pydicom():
-            dataset = read_dataset(path, KEYWORDS, stop_before_pixels=True)
-            meta = dataset.file_meta
-            syntax = str(meta.get("TransferSyntaxUID", "")) or _guessed_syntax(dataset)
-            kind = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID", ""))
-            values = {keyword: _as_text(dataset, keyword) for keyword in KEYWORDS}
+        file, head = open_with_head(path)
+        with file:
+            start = read_start(head)
+            if start is None:
+                return None
+            values, offset, length = _read_values(file, start, head, more)
+            syntax = DEFLATED if isinstance(file, Inflated) else start.syntax
+    except TooDeepError as error:
+        raise VolumeError(WHERE, f"its header cannot be read ({error})", expected="an image's header") from error
     except READ_ERRORS as error:
-        found = f"its header cannot be read ({type(error).__name__})"
-        raise VolumeError("DICOM file", found, expected="a whole, readable file") from error
-    if not values["Rows"]:
-        if kind and kind not in SLICE_CLASSES:
+        cause = "sequences nested too deep" if isinstance(error, RecursionError) else type(error).__name__
+        raise VolumeError(WHERE, f"its header cannot be read ({cause})", expected="a whole, readable file") from error
+    if kind := values.get("SOPClassUID") or start.sop_class:
+        values["SOPClassUID"] = kind
+    if "Rows" not in values:
+        if kind and not is_volume_class(kind):
             return None
-        raise VolumeError("DICOM file", "found an image without Rows", expected="a header that is not cut or damaged")
-    return SliceHeader(path, syntax, {keyword: text for keyword, text in values.items() if text})
+        raise VolumeError(WHERE, "found an image without Rows", expected="a header that is not cut or damaged")
+    return SliceHeader(path, syntax, values, offset, length)
 
 
-def read_dataset(path: Path, keywords: Iterable[str], *, stop_before_pixels: bool = False) -> Any:
-    """Read some attributes of a DICOM file.
+def _read_values(
+    file: BinaryIO, start: FileStart, head: bytes, more: tuple[str, ...]
+) -> tuple[dict[str, str], int, int]:
+    """Return the values by keyword, and offset and length of PixelData."""
+    names, wanted = _names_and_vrs(more)
+    try:
+        found, offset, length = walk_elements(
+            file, start.offset, explicit=start.is_explicit, wanted=wanted, big=start.is_big, head=head
+        )
+        return {names[tag]: text for tag, text in found.items() if isinstance(text, str)}, offset, length
+    except TooDeepError:
+        raise
+    except NotWalkableError:
+        file.seek(0)
+    return read_values(file, names.values())
+
+
+@lru_cache(maxsize=8)
+def _names_and_vrs(more: tuple[str, ...]) -> tuple[dict[int, str], dict[int, str]]:
+    names = {tag_of(keyword): keyword for keyword in (*HEADER_KEYWORDS, *more)}
+    return names, {tag: vr_of(tag) for tag in names}
+
+
+def read_elements(path: Path, wanted: Wanted, *, where: str) -> Found:
+    """Read some elements of a DICOM file, those within sequences too.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : Wanted
+        See `medfuse.io.dicom_elements.walk_elements`.
+    where : str
+        For error messages.
 
     Returns
     -------
-    pydicom.Dataset
+    Found
+
+    Raises
+    ------
+    VolumeError
+        If they cannot be read with certainty.
     """
-    tags = ["TransferSyntaxUID", "MediaStorageSOPClassUID", *keywords]
-    return pydicom.dcmread(path, force=True, stop_before_pixels=stop_before_pixels, specific_tags=tags)
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's warnings and log back: they show values and paths; what matters is checked here."""
-    was_disabled = pydicom.config.logger.disabled
-    pydicom.config.logger.disabled = True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        pydicom.config.logger.disabled = was_disabled
+        file, head = open_with_head(path)
+        with file:
+            start = read_start(head)
+            if start is None:
+                raise NotWalkableError("no DICOM file")
+            found, _, _ = walk_elements(
+                file, start.offset, explicit=start.is_explicit, wanted=wanted, big=start.is_big, head=head
+            )
+            return found
+    except (OSError, NotWalkableError) as error:
+        found_text = f"found a header whose sequences cannot be read ({type(error).__name__})"
+        raise VolumeError(where, found_text, expected="a whole, readable file") from error
 
 
-def group_headers(files: Iterable[Path]) -> dict[str, list[SliceHeader]]:
+def file_place(path: Path) -> str:
+    """Say which file of its folder it is, for error messages: its name may be a patient's.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+    """
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir())
+        return f"DICOM file {names.index(path.name) + 1} of {len(names)} by name"
+    except (OSError, ValueError):  # a member of a zip or tar
+        return WHERE
+
+
+def group_headers(
+    files: Iterable[Path], *, read: Callable[[Path], SliceHeader | None] = read_header
+) -> dict[str, list[SliceHeader]]:
     """Group DICOM images by SeriesInstanceUID; other files are passed over.
 
     Parameters
     ----------
     files : iterable of Path
+    read : callable
+        Reads a header as `read_header` does, for example a `medfuse.io.tag_walker.HeaderReader`.
 
     Returns
     -------
@@ -183,39 +294,13 @@ def group_headers(files: Iterable[Path]) -> dict[str, list[SliceHeader]]:
     """
     series: dict[str, list[SliceHeader]] = defaultdict(list)
     for file in files:
-        header = read_header(file)
+        try:
+            header = read(file)
+        except VolumeError as error:
+            raise VolumeError(file_place(file), error.found, expected=error.expected) from error
         if header is None:
             continue
         if not header.text("SeriesInstanceUID"):
-            raise VolumeError("DICOM file", "found no SeriesInstanceUID", expected="one in each image")
+            raise VolumeError(file_place(file), "found no SeriesInstanceUID", expected="one in each image")
         series[header.text("SeriesInstanceUID")].append(header)
     return dict(sorted(series.items()))
-
-
-def _looks_like_dicom(head: bytes) -> bool:
-    if head[128:132] == b"DICM":
-        return True
-    if len(head) < 16:
-        return False
-    # Without a preamble a file starts with an element of group 0002 or 0008, in explicit or implicit VR.
-    group, element, length = struct.unpack("<HHI", head[:8])
-    explicit = head[4:6].isalpha() and head[4:6].isupper()
-    return group in (2, 8) and element <= 0x20 and (explicit or length <= 64)
-
-
-def _guessed_syntax(dataset: Any) -> str:
-    implicit, little = dataset.original_encoding
-    if implicit:
-        return IMPLICIT_LITTLE
-    return EXPLICIT_LITTLE if little else EXPLICIT_BIG
-
-
-def _as_text(dataset: Any, keyword: str) -> str:
-    try:
-        value = dataset.get(keyword)
-    except READ_ERRORS:
-        return "unreadable"  # an attribute that is there but no valid value; it fails where it is needed
-    if value is None:
-        return ""
-    several = not isinstance(value, (str, bytes)) and hasattr(value, "__iter__")
-    return "\\".join(str(part) for part in value) if several else str(value)

@@ -1,142 +1,228 @@
-"""One uncompressed DICOM image -> its values, each bit as the header says it."""
+"""The stored pixels of DICOM slices: only the slices and rows asked for, each bit as the header says it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medfuse.errors import PixelError
-from medfuse.io.dicom_headers import EXPLICIT_BIG, READ_ERRORS, SliceHeader, quiet_pydicom, read_dataset
+from medfuse.io.containers import open_bytes
+from medfuse.io.decoding import decode_frame
+from medfuse.io.dicom_headers import UNDEFINED_LENGTH, SliceHeader
+from medfuse.io.encapsulation import Fragments, find_frames
+from medfuse.io.inflating import open_dicom
+from medfuse.io.pydicom_reading import READ_ERRORS
+from medfuse.io.transfer_syntaxes import DEFLATED, EXPLICIT_BIG, UNCOMPRESSED
 
-__all__ = ["Plane", "read_plane"]
+__all__ = ["Layout", "PixelReader", "pixel_layout"]
 
-PIXEL_KEYWORDS = (
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
-    "PixelPaddingValue", "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence",
-)  # fmt: skip
+SMALL_BYTES = 512 * 2**20
+MAX_RATIO = 200
+"""Above SMALL_BYTES, frames that are together this much larger than their code are no images."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Plane:
-    """One slice.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a frame's pixels are stored.
 
     Parameters
     ----------
-    values : ndarray, shape (rows, columns)
-        After rescale; int16 where they are whole and fit, else float32.
-    is_hu : bool
-        Whether the rescale of a CT leads to HU.
-    notes : tuple of str
-        What is worth saying of them.
+    rows, columns : int
+        Of the whole frame, even if a slice is a tile of it.
+    allocated, used : int
+        Bits of a pixel, and how many of them count, the lowest.
+    signed : bool
     """
 
-    values: NDArray[np.generic]
-    is_hu: bool
-    notes: tuple[str, ...]
+    rows: int
+    columns: int
+    allocated: int
+    used: int
+    signed: bool
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of an uncompressed frame."""
+        return self.rows * self.columns * self.allocated // 8
 
 
-def read_plane(item: SliceHeader, *, where: str) -> Plane:
-    """Read one slice.
+def pixel_layout(item: SliceHeader, *, where: str) -> Layout:
+    """Read from its header how a slice's pixels are stored.
 
     Parameters
     ----------
     item : SliceHeader
-        Of an image that is uncompressed and grey.
     where : str
         For error messages.
 
     Returns
     -------
-    Plane
+    Layout
 
     Raises
     ------
     PixelError
-        If pixel data are absent, of the wrong size, or cannot be turned into values without guessing.
-
-    Notes
-    -----
-    Source: DICOM PS3.5 8.1.1 and PS3.3 C.7.6.3.1 (pixel cells), C.11.1 (Modality LUT).
+        If attributes are absent or wrong, or of a kind that cannot be read.
     """
-    try:
-        with quiet_pydicom():
-            dataset = read_dataset(item.path, PIXEL_KEYWORDS)
-            return _plane(dataset, item.transfer_syntax == EXPLICIT_BIG, where)
-    except READ_ERRORS as error:
-        found = f"its pixel data cannot be read ({type(error).__name__})"
-        raise PixelError(where, found, expected="a whole image") from error
-
-
-def _plane(dataset: Any, big_endian: bool, where: str) -> Plane:
-    if dataset.get("ModalityLUTSequence"):
-        raise PixelError(where, "found a Modality LUT Sequence", expected="RescaleSlope and RescaleIntercept")
-    slope, intercept = (
-        float(default if (value := dataset.get(keyword)) is None else value)
-        for keyword, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
-    )
-    if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise PixelError(where, "found an invalid RescaleSlope or RescaleIntercept", expected="a slope that is not 0")
-    stored = _stored_values(dataset, big_endian, where)
-    notes = []
-    padding = _padding_value(dataset)
-    if padding is not None and np.any(stored == padding):
-        notes.append("some voxels hold the PixelPaddingValue: they show nothing measured")
-    values = _without_stray_bits(dataset, stored)
-    if values is not stored:
-        notes.append("bits above BitsStored are ignored")
-    is_hu = "RescaleIntercept" in dataset and str(dataset.get("RescaleType") or "HU") == "HU"
-    return Plane(_rescaled(values, slope, intercept), is_hu, tuple(notes))
-
-
-def _rescaled(stored: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.generic]:
-    if slope == 1 and intercept == int(intercept):
-        values = stored.astype(np.int64) + int(intercept)
-        if values.min() >= -32768 and values.max() <= 32767:
-            return values.astype(np.int16)
-    return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
-
-
-def _stored_values(dataset: Any, big_endian: bool, where: str) -> NDArray[np.generic]:
-    """Return the stored pixel values, shape (rows, columns), each bit as the header says it."""
-    rows, columns, allocated, used = (
-        int(dataset[keyword].value) for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored")
-    )
-    if allocated not in (8, 16, 32) or not 1 <= used <= allocated or int(dataset.HighBit) != used - 1:
-        found = f"found BitsAllocated {allocated}, BitsStored {used}, HighBit {dataset.HighBit}"
+    values = []
+    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+        text = item.text(keyword) or ("0" if keyword == "PixelRepresentation" else "")
+        if not text.isdecimal():
+            raise PixelError(where, f"found an absent or invalid {keyword}", expected="a whole number")
+        values.append(int(text))
+    rows, columns, allocated, used, high, sign = values
+    if not rows or not columns:
+        raise PixelError(where, f"found {rows} Rows and {columns} Columns", expected="both above 0")
+    if allocated not in (8, 16, 32) or not 1 <= used <= allocated or high != used - 1 or sign not in (0, 1):
+        found = f"found BitsAllocated {allocated}, BitsStored {used}, HighBit {high}, PixelRepresentation {sign}"
         raise PixelError(where, found, expected="8, 16 or 32 bits, the stored ones lowest")
-    if big_endian and allocated == 8:
+    return Layout(rows, columns, allocated, used, signed=bool(sign))
+
+
+class PixelReader:
+    """Reads slices one by one; the file that was read last is kept open, and a frame that holds many slices too."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._file: BinaryIO | None = None
+        self._frames: list[Fragments] = []
+        self._decoded: tuple[int, NDArray[np.integer]] | None = None
+        self._n_code, self._n_decoded = 0, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def read(
+        self, item: SliceHeader, layout: Layout, *, rows: slice, columns: slice, where: str
+    ) -> NDArray[np.integer]:
+        """Read a part of a slice.
+
+        Parameters
+        ----------
+        item : SliceHeader
+        layout : Layout
+        rows, columns : slice
+            With start and stop within the slice.
+        where : str
+            For error messages.
+
+        Returns
+        -------
+        ndarray of int, shape (rows, columns)
+            Stored values, bits above BitsStored included. Read-only.
+
+        Raises
+        ------
+        PixelError
+            If pixel data are absent, of the wrong size or cannot be decoded.
+
+        Notes
+        -----
+        Source: DICOM PS3.5 8.1.1 and A.4, PS3.3 C.7.6.3.1.
+        """
+        if not item.pixel_offset:
+            raise PixelError(where, "found no PixelData", expected="an image")
+        if item.tile is not None:
+            top, left, _, _ = item.tile
+            rows = slice(rows.start + top, rows.stop + top)
+            columns = slice(columns.start + left, columns.stop + left)
+        try:
+            file = self._open(item)
+            if item.transfer_syntax in UNCOMPRESSED:
+                return _native_rows(file, item, layout, rows, where)[:, columns]
+            return self._decode(file, item, layout, where)[rows, columns]
+        except READ_ERRORS as error:
+            found = f"found pixel data that cannot be read ({type(error).__name__}): damaged or truncated"
+            raise PixelError(where, found, expected="a whole image") from error
+
+    def _open(self, item: SliceHeader) -> BinaryIO:
+        if self._file is None or self._path != item.path:
+            self._close()
+            self._file = (open_dicom if item.transfer_syntax == DEFLATED else open_bytes)(item.path)
+            self._path = item.path
+        return self._file
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._path, self._file, self._frames, self._decoded = None, None, [], None
+
+    def _decode(self, file: BinaryIO, item: SliceHeader, layout: Layout, where: str) -> NDArray[np.integer]:
+        index = item.frame or 0
+        if self._decoded is None or self._decoded[0] != index:
+            if item.pixel_length != UNDEFINED_LENGTH:
+                found = "found a compressed transfer syntax whose PixelData are not encapsulated"
+                raise PixelError(where, found, expected="frames in items")
+            if not self._frames:
+                self._frames = find_frames(file, item.pixel_offset, n_frames=item.n_frames(where=where))
+            code = b"".join(_exactly(file, place, length, where) for place, length in self._frames[index])
+            self._count(len(code), layout.frame_bytes, where)
+            options = {
+                "rows": layout.rows,
+                "columns": layout.columns,
+                "bits_allocated": layout.allocated,
+                "bits_stored": layout.used,
+                "pixel_representation": int(layout.signed),
+            }
+            frame = decode_frame(code, syntax=item.transfer_syntax, options=options, where=where)
+            self._decoded = (index, frame)
+        return self._decoded[1]
+
+    def _count(self, n_code: int, n_decoded: int, where: str) -> None:
+        self._n_code, self._n_decoded = self._n_code + n_code, self._n_decoded + n_decoded
+        if self._n_decoded > max(SMALL_BYTES, MAX_RATIO * self._n_code):
+            found = f"found {self._n_code} compressed bytes that expand to over {self._n_decoded}: too large"
+            raise PixelError(where, found, expected="images")
+
+
+def _native_rows(file: BinaryIO, item: SliceHeader, layout: Layout, rows: slice, where: str) -> NDArray[np.integer]:
+    """Read whole rows of an uncompressed frame, shape (rows, all columns)."""
+    big = item.transfer_syntax == EXPLICIT_BIG
+    if big and layout.allocated == 8:
         raise PixelError(where, "found big endian words of 8-bit pixels", expected="little endian")
-    if "PixelData" not in dataset:
-        raise PixelError(where, "found no PixelData", expected="an image")
-    data, size = dataset.PixelData, rows * columns * allocated // 8
-    if len(data) not in (size, size + size % 2):
-        kind = "truncated" if len(data) < size else "too long"
-        found = f"found {kind} PixelData of {len(data)} bytes for {rows} Rows and {columns} Columns"
-        raise PixelError(where, found, expected=f"{size} bytes")
-    signed = int(dataset.PixelRepresentation) == 1
-    kind = f"{'>' if big_endian else '<'}{'i' if signed else 'u'}{allocated // 8}"
-    return np.frombuffer(data, dtype=kind, count=rows * columns).reshape(rows, columns)
+    _check_length(file, item, layout, where)
+    width = layout.columns * layout.allocated // 8
+    start = item.pixel_offset + (item.frame or 0) * layout.frame_bytes + rows.start * width
+    data = _exactly(file, start, (rows.stop - rows.start) * width, where)
+    kind = f"{'>' if big else '<'}{'i' if layout.signed else 'u'}{layout.allocated // 8}"
+    return np.frombuffer(data, dtype=kind).reshape(-1, layout.columns)
 
 
-def _without_stray_bits(dataset: Any, stored: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Clear what lies above BitsStored, where overlays once were, and extend the sign; the same array if nothing."""
-    used, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation) == 1
-    low, high = (-(2 ** (used - 1)), 2 ** (used - 1) - 1) if signed else (0, 2**used - 1)
-    if low <= int(stored.min()) and int(stored.max()) <= high:
-        return stored
-    kept = stored.astype(np.int64) & (2**used - 1)
-    values: NDArray[np.generic] = np.where(kept > high, kept - 2**used, kept)
-    return values
+def _check_length(file: BinaryIO, item: SliceHeader, layout: Layout, where: str) -> None:
+    if item.pixel_length == UNDEFINED_LENGTH:
+        found = "found an uncompressed transfer syntax whose PixelData are encapsulated"
+        raise PixelError(where, found, expected="pixels as they are")
+    size = item.n_frames(where=where) * layout.frame_bytes
+    if item.pixel_length in (size, size + size % 2):
+        return
+    excess = item.pixel_length - size
+    if (
+        excess > 0
+        and excess < layout.frame_bytes
+        and not _exactly(file, item.pixel_offset + size, excess, where).strip(b"\0")
+    ):
+        return
+    found = (
+        f"found {'truncated' if excess < 0 else 'too long'} PixelData of {item.pixel_length} bytes "
+        f"for {layout.rows} Rows and {layout.columns} Columns"
+    )
+    raise PixelError(where, found, expected=f"{size} bytes")
 
 
-def _padding_value(dataset: Any) -> int | None:
-    value = dataset.get("PixelPaddingValue")
-    signed = int(dataset.PixelRepresentation) == 1
-    if isinstance(value, bytes):  # its VR depends on PixelRepresentation, and pydicom leaves it open at times
-        return int.from_bytes(value[:2], "little", signed=signed) if value else None
-    if value is None or value == "":
-        return None
-    return (int(value) + 32768) % 65536 - 32768 if signed else int(value) % 65536
+def _exactly(file: BinaryIO, start: int, size: int, where: str) -> bytes:
+    file.seek(start)
+    data = file.read(size)
+    if len(data) < size:
+        found = f"found truncated PixelData: the file ends {size - len(data)} bytes too early"
+        raise PixelError(where, found, expected="a whole file")
+    return data

@@ -1,4 +1,4 @@
-"""Volume -> DICOM CT series, for cohorts and tests."""
+"""Volume -> DICOM CT series, for cohorts, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medfuse.errors import GeometryError, PixelError
 from medfuse.io.dicom_geometry import COSINE_TOLERANCE, LPS_TO_RAS
-from medfuse.io.dicom_headers import EXPLICIT_LITTLE
+from medfuse.io.transfer_syntaxes import EXPLICIT_LITTLE
 from medfuse.types import Volume
 
-__all__ = ["SeriesIdentity", "derived_uid", "write_dicom_series"]
+__all__ = ["PixelFormat", "SeriesIdentity", "derived_uid", "write_dicom_series"]
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -39,17 +39,38 @@ class SeriesIdentity:
     study_date: str = ""
 
 
-def write_dicom_series(volume: Volume, folder: Path, *, identity: SeriesIdentity) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How values are stored: value = stored * slope + intercept.
+
+    Parameters
+    ----------
+    dtype : {"int16", "uint16", "int8", "uint8"}
+    slope, intercept : float
+        Written with the 16 characters that DICOM allows.
+    """
+
+    dtype: Literal["int16", "uint16", "int8", "uint8"] = "int16"
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+def write_dicom_series(
+    volume: Volume, folder: Path, *, identity: SeriesIdentity, pixels: PixelFormat | None = None
+) -> list[Path]:
     """Write a CT volume as one uncompressed file a slice.
 
     Parameters
     ----------
     volume : Volume
-        Whole HU that fit int16; its first two axes at right angles. A reader orders slices along the normal
-        of (I, J), so that a volume whose K runs the other way comes back with K reversed, in the same space.
+        Values that the pixel format can hold exactly (to float32); its first two axes at right angles. A reader
+        orders slices along the normal of (I, J), so that a volume whose K runs the other way comes back with K
+        reversed, in the same space.
     folder : Path
         Gets 0001.dcm and so on. Equal input gives equal bytes.
     identity : SeriesIdentity
+    pixels : PixelFormat, optional
+        By default whole HU in int16.
 
     Returns
     -------
@@ -58,7 +79,7 @@ def write_dicom_series(volume: Volume, folder: Path, *, identity: SeriesIdentity
     Raises
     ------
     PixelError
-        If the voxels are not whole numbers that fit int16.
+        If the pixel format cannot hold the voxels exactly.
     GeometryError
         If the slices' rows and columns are not at right angles.
 
@@ -68,36 +89,52 @@ def write_dicom_series(volume: Volume, folder: Path, *, identity: SeriesIdentity
     """
     import pydicom
 
-    voxels = _as_int16(volume)
+    stored, slope, intercept = _stored(volume, pixels or PixelFormat())
     lps = LPS_TO_RAS @ volume.affine
     row, column = lps[:3, 0] / volume.spacing_mm[0], lps[:3, 1] / volume.spacing_mm[1]
     if abs(float(row @ column)) > COSINE_TOLERANCE:
         raise GeometryError("volume", "found rows and columns that are not at right angles", expected="a plane")
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for k in range(voxels.shape[2]):
+    for k in range(stored.shape[2]):
         path = folder / f"{k + 1:04d}.dcm"
         dataset = _new_image(derived_uid(identity.series_uid, str(k)))
         _describe(dataset, identity, number=k + 1)
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
         dataset.ImagePositionPatient = _decimals((lps @ [0, 0, k, 1])[:3])
         dataset.ImageOrientationPatient = _decimals([*row, *column])
         dataset.PixelSpacing = _decimals(volume.spacing_mm[1::-1])  # between rows, then between columns
         dataset.SliceThickness = _decimals([abs(float(np.cross(row, column) @ lps[:3, 2]))])
-        dataset.Rows, dataset.Columns = voxels.shape[1], voxels.shape[0]
-        dataset.PixelData = np.ascontiguousarray(voxels[:, :, k].T).astype("<i2").tobytes()
+        _set_pixels(dataset, stored[:, :, k].T)
         pydicom.dcmwrite(path, dataset, enforce_file_format=True)
         paths.append(path)
     return paths
 
 
-def _as_int16(volume: Volume) -> NDArray[np.int16]:
-    values = volume.voxels
-    if not np.all(np.isfinite(values)) or values.min() < -32768 or values.max() > 32767:
-        raise PixelError("volume", "found values that int16 cannot hold", expected="HU from -32768 to 32767")
-    whole = values.astype(np.int16)
-    if not np.array_equal(whole, values):
-        raise PixelError("volume", "found values that are not whole", expected="whole HU")
-    return whole
+def _stored(volume: Volume, pixels: PixelFormat) -> tuple[NDArray[np.integer], Any, Any]:
+    """Return what is stored, and slope and intercept as decimal strings."""
+    decimals = _decimals([pixels.slope, pixels.intercept])
+    slope, intercept = (float(str(number)) for number in decimals)  # as a reader will see them
+    values, limits = volume.voxels.astype(np.float64), np.iinfo(pixels.dtype)
+    if slope == 0:
+        raise PixelError("pixels", "found a slope of 0", expected="another number")
+    stored = np.rint((values - intercept) / slope)
+    if not np.all((stored >= limits.min) & (stored <= limits.max)):  # NaN is in no range
+        raise PixelError("volume", f"found values that {pixels.dtype} cannot hold", expected="HU that fit")
+    if not np.array_equal((stored * slope + intercept).astype(np.float32), values.astype(np.float32)):
+        found = "found values that are not whole" + ("" if slope == 1 else " steps of the slope")
+        raise PixelError("volume", found, expected="whole HU, or a slope and intercept that make them so")
+    return stored.astype(pixels.dtype), *decimals
+
+
+def _set_pixels(dataset: Any, plane: NDArray[np.integer]) -> None:
+    bits = plane.dtype.itemsize * 8
+    dataset.Rows, dataset.Columns = plane.shape
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+    dataset.PixelRepresentation = int(plane.dtype.kind == "i")
+    data = np.ascontiguousarray(plane).astype(plane.dtype.newbyteorder("<")).tobytes()
+    dataset.PixelData = data + b"\0" * (len(data) % 2)
+    dataset["PixelData"].VR = "OW"
 
 
 def _decimals(numbers: Iterable[float]) -> list[Any]:
@@ -137,8 +174,7 @@ def _describe(dataset: Any, identity: SeriesIdentity, *, number: int) -> None:
     dataset.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     dataset.SeriesNumber, dataset.InstanceNumber = 1, number
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
-    dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "HU"
+    dataset.RescaleType = "HU"
 
 
 def derived_uid(*parts: str) -> str:

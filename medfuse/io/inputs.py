@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from medfuse.config import SeriesRule
 from medfuse.errors import UsageError
 from medfuse.io.archive import REFUSED_COLUMNS, index_archive
+from medfuse.io.files import is_archive
 from medfuse.io.manifest import read_manifest
 from medfuse.io.positions import read_rois
 from medfuse.io.studies import StudyEntry
@@ -17,21 +19,29 @@ __all__ = ["find_studies"]
 
 
 def find_studies(
-    path: Path | str, *, reports: Path | None = None, rois: Path | None = None, unit: Unit = "arbitrary"
+    path: Path | str,
+    *,
+    reports: Path | None = None,
+    rois: Path | None = None,
+    unit: Unit = "arbitrary",
+    rule: SeriesRule | None = None,
 ) -> tuple[list[StudyEntry], pd.DataFrame]:
-    """Find the studies in an archive folder, a study folder or a manifest.
+    """Find the studies in an archive, a study folder or a manifest.
 
     Parameters
     ----------
     path : Path or str
         A folder of DICOM studies or of study folders; one study folder (DICOM files or image.nii[.gz], and
-        perhaps report.txt and mask.nii[.gz]); or a manifest.csv.
+        perhaps report.txt and mask.nii[.gz]); a zip or tar of those; a DICOMDIR; or a manifest.csv, or a folder
+        with one and no study of its own.
     reports : Path, optional
         See `medfuse.io.index_archive`; a manifest names its own.
     rois : Path, optional
         See `medfuse.io.read_rois`; a manifest has its own.
     unit : {"HU", "arbitrary"}
         Of NIfTI voxels.
+    rule : SeriesRule, optional
+        See `medfuse.io.ArchiveIndex.entries`.
 
     Returns
     -------
@@ -51,10 +61,13 @@ def find_studies(
         if reports is not None or rois is not None:
             raise UsageError("INPUT", "found a manifest with --reports or --rois", expected="them in the manifest")
         return read_manifest(path).entries(unit=unit), pd.DataFrame(columns=list(REFUSED_COLUMNS))
-    if not path.is_dir():
+    if not is_archive(path):
         raise UsageError("INPUT", "found no such folder or manifest", expected="an archive, a study or a manifest.csv")
     index = index_archive(path, reports=reports)
-    entries = index.entries(rois=None if rois is None else read_rois(rois), unit=unit)
+    entries = index.entries(rois=None if rois is None else read_rois(rois), unit=unit, rule=rule)
+    if not entries and (path / "manifest.csv").is_file():
+        return find_studies(path / "manifest.csv", reports=reports, rois=rois, unit=unit)
     if not entries:
-        raise UsageError("INPUT", "found no study", expected="DICOM images, image.nii[.gz] or a manifest.csv")
+        why = f", and refused: {index.refused['reason'].iloc[0]}" if len(index.refused) else ""
+        raise UsageError("INPUT", f"found no study{why}", expected="DICOM images, image.nii[.gz] or a manifest.csv")
     return entries, index.refused

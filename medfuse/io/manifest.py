@@ -26,6 +26,9 @@ COLUMNS = (
     "patient_id", "study_uid", "lesion_id", IMAGE, "series_uid", "report_path", "report_text", "mask_path", *ROI,
     "diameter_mm", "split", "fold", "study_date", "report_date", "outcome_date", "modality", "unit",
 )  # fmt: skip
+SYNONYMS = {"study_id": "study_uid", "image": "image_path", "report": "report_path", "mask": "mask_path"}
+"""Names that other programs give these columns."""
+
 DATES = ("study_date", "report_date", "outcome_date")
 UNITS: Mapping[str, Unit] = {"HU": "HU", "arbitrary": "arbitrary"}
 Row = Mapping[str, str]
@@ -76,7 +79,8 @@ def read_manifest(path: Path | str, *, allow_late_reports: bool = False) -> Mani
     Parameters
     ----------
     path : Path or str
-        CSV with the columns ``patient_id, study_uid``, and of the others those that apply.
+        CSV with the columns ``patient_id, study_uid``, and of the others those that apply; `SYNONYMS` are
+        understood.
     allow_late_reports : bool
         Accept reports dated after the outcome: they may have been written knowing it.
 
@@ -90,7 +94,7 @@ def read_manifest(path: Path | str, *, allow_late_reports: bool = False) -> Mani
         Naming the row and column at fault.
     """
     path = Path(path)
-    frame = read_table(path, required=("patient_id", "study_uid"), known=COLUMNS)
+    frame = read_table(path, required=("patient_id", "study_uid"), known=COLUMNS, synonyms=SYNONYMS)
     if "lesion_id" not in frame:
         frame["lesion_id"] = ""
     frame["lesion_id"] = frame["lesion_id"].replace("", "1")

@@ -1,20 +1,27 @@
-"""rois.csv: where the lesions are, for archives that do not say it themselves."""
+"""Where the lesions of an archive are: by rois.csv, or by the SEG and RTSTRUCT objects of a study."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from medfuse.errors import ManifestError
+from medfuse.errors import DataError, LesionPositionError, ManifestError
+from medfuse.io.dicom_rtstruct import RTSTRUCT_CLASSES, read_rtstruct_lesions
+from medfuse.io.dicom_seg import SEG_CLASSES, read_seg_lesions
+from medfuse.io.marked_lesions import MarkedLesion
 from medfuse.io.studies import DEFAULT_CHANNEL, LesionEntry
 from medfuse.io.tables import inside, number, read_table, wrong_cell
 from medfuse.types import ReportText
 
-__all__ = ["lesions_by_study", "read_rois"]
+__all__ = ["LESION_OBJECTS", "is_lesion_object", "lesions_by_study", "lesions_of_objects", "read_rois"]
 
 POSITION = ("x_mm", "y_mm", "z_mm")
+LESION_OBJECTS = SEG_CLASSES | RTSTRUCT_CLASSES
+"""SOP classes of objects that mark lesions."""
+
 COLUMNS = ("study_uid", "series_uid", "lesion_id", *POSITION, "space", "diameter_mm", "report_text", "report_path")
 
 
@@ -109,3 +116,72 @@ def lesions_by_study(rois: pd.DataFrame, series: pd.DataFrame) -> dict[str, tupl
     if not lesions:
         raise ManifestError("rois", "found no row of a study in the archive", expected="its study_uid or series_uid")
     return {study_uid: tuple(parts) for study_uid, parts in lesions.items()}
+
+
+def is_lesion_object(sop_class_uid: str) -> bool:
+    """Tell whether DICOM objects of a SOP class mark lesions.
+
+    Examples
+    --------
+    >>> is_lesion_object("1.2.840.10008.5.1.4.1.1.66.4"), is_lesion_object("1.2.840.10008.5.1.4.1.1.2")
+    (True, False)
+    """
+    return sop_class_uid in LESION_OBJECTS
+
+
+def lesions_of_objects(objects: Sequence[tuple[Path, str]], series: pd.DataFrame) -> tuple[LesionEntry, ...]:
+    """Read the lesions that one study's SEG objects mark, or, where it has none, its RTSTRUCT objects.
+
+    Parameters
+    ----------
+    objects : sequence of (Path, str)
+        The study's objects with their SOP Class UIDs.
+    series : DataFrame
+        The study's series: ``series_uid``, ``frame_of_reference_uid``, ``is_volume``.
+
+    Returns
+    -------
+    tuple of LesionEntry
+        Their ids are segment or ROI numbers, behind the number of the object where there are several. One that
+        cannot be read, or was drawn on no series of the study, carries its refusal.
+    """
+    for classes, read in ((SEG_CLASSES, read_seg_lesions), (RTSTRUCT_CLASSES, read_rtstruct_lesions)):
+        paths = sorted(path for path, kind in objects if kind in classes)
+        entries: list[LesionEntry] = []
+        for n, path in enumerate(paths, start=1):
+            prefix = f"{n}." if len(paths) > 1 else ""
+            try:
+                entries += [_marked_entry(lesion, prefix, series) for lesion in read(path)]
+            except DataError as error:
+                entries.append(LesionEntry(f"{prefix}object", refusal=error))
+        if entries:
+            return tuple(entries)
+    return ()
+
+
+def _marked_entry(lesion: MarkedLesion, prefix: str, series: pd.DataFrame) -> LesionEntry:
+    lesion_id = prefix + lesion.lesion_id
+    try:
+        series_uid = _drawn_on(lesion, series)
+    except LesionPositionError as error:
+        return LesionEntry(lesion_id, refusal=error)
+    channels = {DEFAULT_CHANNEL: series_uid}
+    return LesionEntry(lesion_id, channels=channels, centre=lesion.centre, diameter_mm=lesion.diameter_mm)
+
+
+def _drawn_on(lesion: MarkedLesion, series: pd.DataFrame) -> str:
+    """Return the series that a lesion was drawn on, else the one volume that shares its frame of reference."""
+    named = series[series["series_uid"].isin(lesion.series_uids)]
+    frame = lesion.frame_of_reference_uid
+    if frame and any(other not in ("", frame) for other in named["frame_of_reference_uid"]):
+        found = "found a FrameOfReferenceUID that is not that of the series it was drawn on"
+        raise LesionPositionError("lesion object", found, expected="one space")
+    if named.empty and frame:
+        named = series[series["is_volume"] & (series["frame_of_reference_uid"] == frame)]
+    if len(named) > 1:
+        named = named[named["is_volume"]]
+    if len(named) != 1:
+        found = f"found {len(named)} series of its study that it could be drawn on"
+        expected = "one, by SeriesInstanceUID or FrameOfReferenceUID"
+        raise LesionPositionError("lesion object", found, expected=expected)
+    return str(named["series_uid"].iloc[0])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medfuse.errors import UsageError
 
-__all__ = ["CONFIG_DIR", "Pseudonymizer", "load_pseudonymizer"]
+__all__ = ["CONFIG_DIR", "Pseudonymizer", "load_pseudonymizer", "private_folder"]
 
 CONFIG_DIR = "MEDFUSE_CONFIG_DIR"
 """Environment variable that names another configuration folder."""
@@ -87,7 +87,7 @@ def load_pseudonymizer(key_file: Path | None = None) -> Pseudonymizer:
     UsageError
         If the file is no key, others may read it, or it cannot be made. A key file that was named must exist.
     """
-    path = key_file or _default_path()
+    path = key_file or private_folder() / "pseudonym.key"
     if key_file is not None and not path.exists():
         raise UsageError(WHERE, "found no such file", expected="a key that medfuse made")
     try:
@@ -103,11 +103,12 @@ def load_pseudonymizer(key_file: Path | None = None) -> Pseudonymizer:
     return Pseudonymizer(key)
 
 
-def _default_path() -> Path:
+def private_folder() -> Path:
+    """Return the user's own folder: what names patients is kept here, readable by nobody else, and nowhere else."""
     from platformdirs import user_config_path
 
     folder = os.environ.get(CONFIG_DIR)
-    return (Path(folder) if folder else user_config_path("medfuse", appauthor=False)) / "pseudonym.key"
+    return Path(folder) if folder else user_config_path("medfuse", appauthor=False)
 
 
 def _make_key(path: Path) -> None:

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from medfuse.errors import ReportTextError
+from medfuse.io.containers import open_bytes
 from medfuse.types import ReportText
 
-__all__ = ["MAX_REPORT_BYTES", "check_report", "read_report"]
+__all__ = ["MAX_REPORT_BYTES", "check_report", "decode_text", "read_report"]
 
 MAX_REPORT_BYTES = 1 << 20
 """1 MiB: some 300 pages; more is no report."""
@@ -41,12 +42,38 @@ def read_report(path: Path) -> ReportText:
         If the file cannot be opened, is above `MAX_REPORT_BYTES`, empty or no text.
     """
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             data = file.read(MAX_REPORT_BYTES + 1)
     except OSError as error:
         raise ReportTextError(WHERE, f"cannot be read ({type(error).__name__})", expected="a text file") from error
     if len(data) > MAX_REPORT_BYTES:
         raise ReportTextError(WHERE, "found a report that is too large", expected=f"at most {MAX_REPORT_BYTES} bytes")
+    text, encoding = decode_text(data)
+    return check_report(ReportText(text, encoding, source=WHERE))
+
+
+def decode_text(data: bytes) -> tuple[str, str]:
+    """Decode a text whose encoding is not known.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    text, encoding : str
+        By its byte order mark, else UTF-8, Windows-1252 or Latin-1.
+
+    Raises
+    ------
+    ReportTextError
+        If it is no text.
+
+    Examples
+    --------
+    >>> decode_text("3 mm".encode("utf-16"))
+    ('3 mm', 'utf-16')
+    """
     marked = [encoding for mark, encoding in BYTE_ORDER_MARKS.items() if data.startswith(mark)]
     for encoding in marked or ENCODINGS:
         try:
@@ -54,7 +81,7 @@ def read_report(path: Path) -> ReportText:
         except UnicodeDecodeError:
             continue
         if not NO_TEXT.search(text):
-            return check_report(ReportText(text, encoding, source=WHERE))
+            return text, encoding
     raise ReportTextError(WHERE, "found binary data or an unknown encoding", expected="UTF-8 or Windows-1252 text")
 
 

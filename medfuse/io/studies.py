@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,6 +67,8 @@ class StudyEntry:
         By channel, or by a key that ``LesionEntry.channels`` uses; never by a real UID.
     report : Path or ReportText, optional
     lesions : tuple of LesionEntry
+    find_lesions : callable, optional
+        Reads the lesions from the study's own objects when the study is read, if none is given.
     unit : {"HU", "arbitrary"}
         Of NIfTI voxels; DICOM says its own.
     refusal : MedfuseError, optional
@@ -78,6 +80,7 @@ class StudyEntry:
     images: Mapping[str, ImageSource] = field(default_factory=dict, repr=False)
     report: ReportSource | None = field(default=None, repr=False)
     lesions: tuple[LesionEntry, ...] = ()
+    find_lesions: Callable[[], tuple[LesionEntry, ...]] | None = field(default=None, repr=False, compare=False)
     unit: Unit = "arbitrary"
     refusal: MedfuseError | None = None
 
@@ -113,17 +116,18 @@ def read_study(
     images = _Images(entry)
     report = _read_text(entry.report)
     lesions: list[Lesion] = []
-    for part in entry.lesions:
+    parts = entry.lesions or (entry.find_lesions() if entry.find_lesions else ())
+    for part in parts:
         try:
             lesions.append(_read_lesion(part, images))
         except DataError as error:
             if refusals is None:
                 raise
             refusals.append((part.lesion_id, error))
-    if entry.lesions and not lesions:
-        found = f"found no lesion that can be read, of {len(entry.lesions)}"
+    if parts and not lesions:
+        found = f"found no lesion that can be read, of {len(parts)}"
         raise DataError("study", found, expected="at least one")
-    if not entry.lesions:
+    if not parts:
         images.read_all()
     return Study(
         pseudonymizer.study(entry.study_uid),

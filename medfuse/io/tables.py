@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +19,9 @@ NEAR = 0.9
 """A column this like a known one that is absent is taken for a slip of the pen."""
 
 
-def read_table(path: Path, *, required: Collection[str], known: Collection[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, *, required: Collection[str], known: Collection[str], synonyms: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Read a CSV as text, blanks as empty text.
 
     Parameters
@@ -29,6 +31,8 @@ def read_table(path: Path, *, required: Collection[str], known: Collection[str])
         Columns that must be there.
     known : collection of str
         Columns that have a meaning; others are free, unless they look like a mistyped known one.
+    synonyms : mapping of str to str, optional
+        Other names of known columns, to these; one counts where the known name itself is absent.
 
     Returns
     -------
@@ -48,6 +52,7 @@ def read_table(path: Path, *, required: Collection[str], known: Collection[str])
         found = f"cannot be read ({type(error).__name__})"
         raise ManifestError(path.name, found, expected="a CSV file in UTF-8") from error
     columns = [name.strip() for name in header]
+    columns = [known_name if (known_name := (synonyms or {}).get(n, n)) not in columns else n for n in columns]
     _check_columns(path, columns, required, known)
     if not rows:
         raise ManifestError(path.name, "found no row", expected="at least one")

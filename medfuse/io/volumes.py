@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from medfuse.errors import AmbiguousVolumeError, DataError, VolumeError
-from medfuse.io.dicom import read_series
+from medfuse.errors import AmbiguousVolumeError, VolumeError
+from medfuse.io.boxes import Box, box_slices, moved
+from medfuse.io.containers import Problems
+from medfuse.io.dicom import read_series, read_stack
 from medfuse.io.dicom_headers import SliceHeader, group_headers
-from medfuse.io.files import walk_files
-from medfuse.io.nifti import is_nifti, read_nifti
+from medfuse.io.dicom_split import Stack, split_series
+from medfuse.io.files import input_files
+from medfuse.io.nifti import is_nifti, read_nifti, read_nifti_volumes
+from medfuse.io.series_files import SeriesFiles
+from medfuse.io.tag_walker import HeaderReader
 from medfuse.types import Unit, Volume
 
 __all__ = ["Box", "ImageSource", "crop", "read_source", "read_volume", "read_volumes"]
 
-Box = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Two opposite corners in RAS+ mm."""
+ImageSource = Path | Stack | SeriesFiles | tuple[SliceHeader, ...]
+"""Where one volume lies: a NIfTI file or a folder, the slices of a volume, or the files or slices of a series."""
 
-ImageSource = Path | tuple[SliceHeader, ...]
-"""Where one volume lies: a NIfTI file or a folder, or the slices of a series whose headers were read already."""
+MAX_LISTED = 8
 
 
 def read_volumes(path: Path | str, *, unit: Unit = "arbitrary") -> list[Volume]:
@@ -28,23 +32,29 @@ def read_volumes(path: Path | str, *, unit: Unit = "arbitrary") -> list[Volume]:
     Parameters
     ----------
     path : Path or str
-        A NIfTI file, a DICOM file, or a folder of either (its subfolders included).
+        A NIfTI file, a DICOM file, or a folder, zip or tar of either (subfolders included), or a DICOMDIR.
     unit : {"HU", "arbitrary"}
         Unit of NIfTI voxels; DICOM says its own.
 
     Returns
     -------
     list of Volume
-        One a DICOM series, ordered by SeriesInstanceUID, then one a NIfTI file. Series of localizers or
-        secondary captures are set aside where there is another volume.
+        Of each DICOM series, ordered by SeriesInstanceUID, one an orientation, echo, phase and time point; then those
+        of each NIfTI file. Localizers, secondary captures, projection images and the like are set aside, with a
+        warning, where there is another volume.
 
     Raises
     ------
     VolumeError
         If there is none, or one of them cannot be read truthfully.
     """
-    sources = _sources(Path(path))
-    return [_read(source, unit, number) for number, source in enumerate(sources, start=1)]
+    volumes: list[Volume] = []
+    for number, source in enumerate(_sources(Path(path)), start=1):
+        if isinstance(source, Path):
+            volumes += read_nifti_volumes(source, unit=unit)
+        else:
+            volumes.append(read_stack(source, where=f"volume {number}"))
+    return volumes
 
 
 def read_volume(
@@ -59,7 +69,7 @@ def read_volume(
     series_uid : str, optional
         SeriesInstanceUID to choose among several.
     box_mm : ((x, y, z), (x, y, z)), optional
-        Opposite corners in RAS+ mm; the voxels that cover the box are returned.
+        Opposite corners in RAS+ mm; the voxels that cover the box are returned, and only their slices are read.
     unit : {"HU", "arbitrary"}
         Unit of NIfTI voxels.
 
@@ -76,21 +86,22 @@ def read_volume(
     """
     sources = _sources(Path(path), series_uid=series_uid)
     if len(sources) > 1:
-        listed = "; ".join(_describe(source) for source in sources)
-        found = f"found more than one volume or series: {listed}"
+        listed = "; ".join(_describe(source) for source in sources[:MAX_LISTED])
+        found = f"found more than one volume: {len(sources)}, of one series or several: {listed}"
         raise AmbiguousVolumeError("image path", found, expected="exactly one, or a series_uid that chooses it")
-    volume = _read(sources[0], unit, 1)
-    return volume if box_mm is None else crop(volume, box_mm)
+    return read_source(sources[0], unit=unit, box_mm=box_mm)
 
 
-def read_source(source: ImageSource, *, unit: Unit = "arbitrary") -> Volume:
+def read_source(source: ImageSource, *, unit: Unit = "arbitrary", box_mm: Box | None = None) -> Volume:
     """Read the one volume of a source.
 
     Parameters
     ----------
-    source : Path or tuple of SliceHeader
+    source : Path, Stack, SeriesFiles or tuple of SliceHeader
     unit : {"HU", "arbitrary"}
         Unit of NIfTI voxels.
+    box_mm : ((x, y, z), (x, y, z)), optional
+        See `read_volume`.
 
     Returns
     -------
@@ -101,7 +112,15 @@ def read_source(source: ImageSource, *, unit: Unit = "arbitrary") -> Volume:
     VolumeError
         See `read_volume`.
     """
-    return read_volume(source, unit=unit) if isinstance(source, Path) else read_series(source)
+    if isinstance(source, SeriesFiles):
+        source = source.stack()
+    if isinstance(source, Stack):
+        return read_stack(source, box_mm=box_mm)
+    if isinstance(source, tuple):
+        return read_series(source, box_mm=box_mm)
+    if source.is_dir() or not is_nifti(source):
+        return read_volume(source, unit=unit, box_mm=box_mm)
+    return read_nifti(source, unit=unit, box_mm=box_mm)
 
 
 def crop(volume: Volume, box_mm: Box) -> Volume:
@@ -125,62 +144,61 @@ def crop(volume: Volume, box_mm: Box) -> Volume:
 
     Examples
     --------
+    >>> import numpy as np
     >>> whole = Volume(np.arange(1000).reshape(10, 10, 10), np.eye(4))
     >>> part = crop(whole, ((2.5, 0.0, 4.0), (3.5, 1.0, 8.0)))
     >>> part.voxels.shape, part.affine[:3, 3].tolist()
     ((3, 2, 5), [2.0, 0.0, 4.0])
     """
-    low, high = np.minimum(*box_mm), np.maximum(*box_mm)
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True), indexing="ij")).reshape(3, -1)
-    # Rounding keeps a corner that lies on a voxel centre from taking one voxel more.
-    index = (np.linalg.inv(volume.affine) @ np.vstack([corners, np.ones(8)]))[:3].round(6)
-    start = np.clip(np.floor(index.min(axis=1)).astype(int), 0, None)
-    stop = np.minimum(np.ceil(index.max(axis=1)).astype(int) + 1, volume.voxels.shape)
-    if np.any(stop <= start):
-        raise VolumeError("box_mm", "found a box outside the volume", expected="RAS+ mm that overlap it")
-    affine = volume.affine.copy()
-    affine[:3, 3] = (volume.affine @ [*start, 1.0])[:3]
-    voxels = volume.voxels[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))].copy(order="K")
-    return Volume(voxels, affine, volume.unit, volume.warnings, volume.source)
+    part = box_slices(box_mm, affine=volume.affine, shape=volume.voxels.shape)
+    return replace(volume, voxels=volume.voxels[part].copy(order="K"), affine=moved(volume.affine, part))
 
 
-def _sources(path: Path, *, series_uid: str | None = None) -> list[ImageSource]:
-    if path.is_dir():
-        problems: list[tuple[Path, DataError]] = []
-        files = list(walk_files(path, problems=problems))
-        if problems:
-            raise VolumeError("image path", f"found {problems[0][1]}", expected="a folder that can be read whole")
-    elif path.is_file():
-        files = [path]
-    else:
-        raise VolumeError("image path", "found no such file or folder", expected="a NIfTI file or DICOM files")
-    series = group_headers(file for file in files if not is_nifti(file))
+def _sources(path: Path, *, series_uid: str | None = None) -> list[Stack | Path]:
+    """Return the volumes of a path's DICOM series, and its NIfTI files."""
+    images: list[Path] = []
+    others: list[Path] = []
+    for file in _files(path):
+        (images if is_nifti(file) else others).append(file)
+    series = group_headers(others, read=HeaderReader().read)
     if series_uid is not None:
         if series_uid not in series:
             raise VolumeError("series_uid", "found no such series", expected="a SeriesInstanceUID in the path")
-        return [tuple(series[series_uid])]
-    sources: list[ImageSource] = [tuple(slices) for slices in series.values()]
-    sources += [file for file in files if is_nifti(file)]
-    if not sources:
-        kinds = sorted({file.suffix.lower() for file in files} & {".hdr", ".img"})
-        found = f"found no image that can be read{' (.hdr and .img pairs are not)' if kinds else ''}"
-        raise VolumeError("image path", found, expected="a NIfTI file or DICOM files")
-    return [source for source in sources if not _is_auxiliary(source)] or sources
+        images, series = [], {series_uid: series[series_uid]}
+    if not series and not images:
+        raise VolumeError("image path", "found no image that can be read", expected="a NIfTI file or DICOM files")
+    aside = [items for items in series.values() if all(item.is_auxiliary for item in items)]
+    if len(aside) == len(series) and not images:
+        aside = []  # nothing else is there: they are refused by name
+    notes = _aside_notes(aside)
+    stacks = [
+        replace(stack, warnings=stack.warnings + notes)
+        for number, items in enumerate((items for items in series.values() if items not in aside), start=1)
+        for stack in split_series(items, where=f"series {number}")
+    ]
+    return [*stacks, *images]
 
 
-def _is_auxiliary(source: ImageSource) -> bool:
-    return isinstance(source, tuple) and all(item.is_auxiliary for item in source)
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise VolumeError("image path", "found no such file or folder", expected="a NIfTI file or DICOM files")
+    problems: Problems = []
+    files = list(input_files(path, problems=problems))
+    if problems:
+        raise VolumeError("image path", f"found {problems[0][1]}", expected="files that can all be read")
+    return files
 
 
-def _read(source: ImageSource, unit: Unit, number: int) -> Volume:
-    if isinstance(source, Path):
-        return read_nifti(source, unit=unit)
-    return read_series(source, where=f"series {number}")
+def _aside_notes(series: list[list[SliceHeader]]) -> tuple[str, ...]:
+    reasons = Counter(items[0].aside_reason for items in series)
+    return tuple(f"set aside: {count} series of {reason}" for reason, count in sorted(reasons.items()))
 
 
-def _describe(source: ImageSource) -> str:
+def _describe(source: Stack | Path) -> str:
     if isinstance(source, Path):
         return "a NIfTI file"
-    first = source[0]
-    size = f"{first.text('Columns')} x {first.text('Rows')}"
-    return f"a {first.text('Modality') or 'DICOM'} series of {len(source)} images of {size}"
+    first, label = source.slices[0], f" ({source.label})" if source.label else ""
+    rows, columns = first.size(where="series")
+    return (
+        f"a {first.text('Modality')[:16] or 'DICOM'} volume of {len(source.slices)} images of {columns} x {rows}{label}"
+    )

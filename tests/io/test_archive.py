@@ -130,9 +130,9 @@ def test_reports_come_from_a_folder_or_a_table(archive: Path, tmp_path: Path) ->
     first, second = index_archive(archive, reports=reports / "r.csv").entries()
     assert isinstance(first.report, ReportText) and first.report.text == "In the table."
     assert second.report == reports / "2.25.1.txt"
-    (reports / "r.csv").write_text("study_uid,report_text\n2.25.1,a\n2.25.1,b\n")
-    with pytest.raises(ManifestError, match="row 3 column study_uid"):
-        index_archive(archive, reports=reports / "r.csv")
+    (reports / "r.csv").write_text("study_uid,report_text\n2.25.1,a\n2.25.1,b\n2.25.2,c\n")
+    first, second = index_archive(archive, reports=reports / "r.csv").entries()
+    assert "2 reports for one study" in str(first.refusal) and second.refusal is None
 
 
 def test_links_pipes_and_folders_named_dcm_do_no_harm(archive: Path, tmp_path: Path, write_series) -> None:
@@ -215,6 +215,13 @@ def test_manifest_is_an_input_and_brings_its_own_positions(tmp_path: Path, volum
     assert len(entries) == 1 and list(refused.columns) == ["study_uid", "series_uid", "path", "reason"]
     with pytest.raises(UsageError, match="--rois"):
         find_studies(tmp_path / "m.csv", rois=tmp_path / "r.csv")
+
+
+def test_manifest_in_a_folder_without_studies_is_its_input(tmp_path: Path, volume: Volume) -> None:
+    write_nifti(volume, tmp_path / "img" / "a.nii.gz")
+    (tmp_path / "manifest.csv").write_text("patient_id,study_uid,image_path\nAnn,S1,img/a.nii.gz\n")
+    entries, _ = find_studies(tmp_path)
+    assert [entry.study_uid for entry in entries] == ["S1"]
 
 
 def test_nothing_to_read_is_a_usage_error(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from medfuse.errors import AmbiguousVolumeError, GeometryError, MedfuseError, PixelError, VolumeError
 from medfuse.io import read_volume, read_volumes
@@ -71,34 +70,10 @@ def test_one_slice_out_of_int16_makes_all_float32_without_loss(folder: Path, vol
     assert back.voxels.dtype == np.float32 and np.array_equal(back.voxels, volume.voxels + offset)
 
 
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_uncompressed_transfer_syntaxes_agree(folder: Path, volume: Volume, syntax: str) -> None:
-    for path in folder.iterdir():
-        dataset = pydicom.dcmread(path)
-        if syntax == ExplicitVRBigEndian:
-            dataset["PixelData"].value = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
-        plain = Dataset({element.tag: element for element in dataset})
-        plain.file_meta = dataset.file_meta
-        plain.file_meta.TransferSyntaxUID = syntax
-        pydicom.dcmwrite(path, plain, enforce_file_format=True)
-    assert np.array_equal(read_volume(folder).voxels, volume.voxels)
-
-
 def test_file_without_preamble_is_read(folder: Path, volume: Volume) -> None:
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[132:])
     assert np.array_equal(read_volume(folder).voxels, volume.voxels)
-
-
-def test_stray_bits_above_bits_stored_are_cleared_as_pydicom_does(folder: Path, change) -> None:
-    path = folder / "0001.dcm"
-    raw = np.random.default_rng(1).integers(0, 65536, 42).astype("<u2")
-    change(path, PixelData=raw.tobytes(), BitsStored=12, HighBit=11, PixelRepresentation=0)
-    back = read_volume(path)
-    assert np.array_equal(back.voxels[:, :, 0], pixel_array(path).T) and back.voxels.max() < 4096
-    assert any("BitsStored" in text for text in back.warnings)
-    change(path, PixelRepresentation=1)
-    assert np.array_equal(read_volume(path).voxels[:, :, 0], pixel_array(path).T)
 
 
 def test_gantry_tilt_is_sheared_with_a_warning(folder: Path, change) -> None:
@@ -110,41 +85,21 @@ def test_gantry_tilt_is_sheared_with_a_warning(folder: Path, change) -> None:
     assert np.allclose(back.affine[:3, 2], [0, -tilt, 2.5], atol=1e-6) and "tilt" in back.warnings[0]
 
 
-def test_rounded_positions_are_even(folder: Path, change) -> None:
-    for n, path in enumerate(sorted(folder.iterdir())):
-        x, y, z = pydicom.dcmread(path).ImagePositionPatient
-        change(path, ImagePositionPatient=[x, y, float(z) + (n % 2) * 0.005])
-    assert read_volume(folder).voxels.shape == (7, 6, 5)
-
-
 @pytest.mark.parametrize(
     ("slices", "values", "error", "message"),
     [
         ("one", {"ImagePositionPatient": None}, GeometryError, "no ImagePositionPatient"),
-        ("one", {"ImagePositionPatient": [float("nan"), 0, 0]}, GeometryError, "invalid ImagePositionPatient"),
         ("one", {"ImagePositionPatient": [0.0, 0.0]}, GeometryError, "invalid ImagePositionPatient"),
         ("one", {"ImageOrientationPatient": [1, 0, 0, 0, 0, 1]}, GeometryError, "different ImageOrientationPatient"),
-        ("all", {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, GeometryError, "right angles"),
-        ("all", {"ImageOrientationPatient": None}, GeometryError, "no ImageOrientationPatient"),
         ("all", {"PixelSpacing": None}, GeometryError, "no PixelSpacing"),
         ("all", {"PixelSpacing": [0, 0]}, GeometryError, "PixelSpacing that is not above 0"),
         ("one", {"PixelSpacing": [0.7, 0.7]}, GeometryError, "different PixelSpacing"),
-        ("one", {"FrameOfReferenceUID": "2.25.5"}, GeometryError, "different FrameOfReferenceUID"),
-        ("one", {"PatientID": "Bob"}, GeometryError, "different PatientID"),
-        ("one", {"EchoTime": 5}, AmbiguousVolumeError, "EchoTime"),
-        ("one", {"TemporalPositionIdentifier": 2}, AmbiguousVolumeError, "TemporalPositionIdentifier"),
-        ("all", {"NumberOfFrames": 3}, VolumeError, "multi-frame"),
-        ("all", {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, VolumeError, "mosaic"),
-        ("all", {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, VolumeError, "localizers"),
-        ("one", {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, PixelError, "colour"),
-        ("one", {"PhotometricInterpretation": "PALETTE COLOR"}, PixelError, "PALETTE COLOR"),
-        ("one", {"PixelData": None}, PixelError, "no PixelData"),
-        ("one", {"PixelData": b"\0" * 80}, PixelError, "truncated PixelData"),
-        ("one", {"PixelData": b"\0" * 88}, PixelError, "too long PixelData"),
         ("one", {"Rows": 12}, GeometryError, "different Rows"),
-        ("all", {"Rows": 12}, PixelError, "12 Rows"),
-        ("one", {"RescaleSlope": 0}, PixelError, "RescaleSlope"),
-        ("all", {"HighBit": 14}, PixelError, "HighBit 14"),
+        ("one", {"PatientID": "Bob"}, GeometryError, "different PatientID"),
+        ("all", {"NumberOfFrames": 3}, VolumeError, "PerFrameFunctionalGroupsSequence"),
+        ("all", {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, VolumeError, "mosaic"),
+        ("one", {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, PixelError, "colour"),
+        ("one", {"PixelData": None}, PixelError, "no PixelData"),
         ("all", {"SeriesInstanceUID": None}, VolumeError, "no SeriesInstanceUID"),
     ],
 )  # fmt: skip
@@ -158,6 +113,19 @@ def test_what_cannot_be_read_truthfully_is_refused_by_name(
     assert "Ann" not in str(caught.value) and "2.25" not in str(caught.value)
 
 
+def test_several_volumes_of_one_series_are_listed_and_all_read(folder: Path, change) -> None:
+    for n, path in enumerate(sorted(folder.iterdir())):
+        shutil.copy(path, folder / f"late{n}.dcm")
+        change(
+            folder / f"late{n}.dcm", TemporalPositionIdentifier=2, SOPInstanceUID=f"2.25.7{n}", PixelData=b"\5\0" * 42
+        )
+        change(path, TemporalPositionIdentifier=1)
+    early, late = read_volumes(folder)
+    assert np.ptp(late.voxels) == 0 < np.ptp(early.voxels)
+    with pytest.raises(AmbiguousVolumeError, match=r"TemporalPositionIdentifier 1\).*TemporalPositionIdentifier 2\)"):
+        read_volume(folder)
+
+
 def test_modality_lut_is_refused(folder: Path, change) -> None:
     lut = Dataset()
     lut.LUTDescriptor, lut.LUTData, lut.ModalityLUTType = [2, 0, 16], b"\0\0\1\0", "US"
@@ -169,52 +137,6 @@ def test_modality_lut_is_refused(folder: Path, change) -> None:
 def test_missing_slice_is_refused_by_name(folder: Path) -> None:
     (folder / "0003.dcm").unlink()
     with pytest.raises(GeometryError, match=r"missing slices .* between slices 2 and 3 of 4, usually 2.500"):
-        read_volume(folder)
-
-
-def test_uneven_slices_are_refused_by_name(folder: Path, change) -> None:
-    x, y, z = pydicom.dcmread(folder / "0003.dcm").ImagePositionPatient
-    change(folder / "0003.dcm", ImagePositionPatient=[x, y, float(z) + 0.4])
-    with pytest.raises(GeometryError, match="unevenly spaced"):
-        read_volume(folder)
-
-
-def test_slice_beside_the_line_is_refused(folder: Path, change) -> None:
-    x, y, z = pydicom.dcmread(folder / "0003.dcm").ImagePositionPatient
-    change(folder / "0003.dcm", ImagePositionPatient=[float(x) + 3, y, z])
-    with pytest.raises(GeometryError, match="not on one line"):
-        read_volume(folder)
-
-
-def test_duplicate_position_is_refused_and_the_cause_named(folder: Path, change) -> None:
-    shutil.copy(folder / "0002.dcm", folder / "again.dcm")
-    with pytest.raises(GeometryError, match="1 duplicate slice position"):
-        read_volume(folder)
-    change(folder / "again.dcm", TriggerTime=40)
-    with pytest.raises(GeometryError, match="TriggerTime: several phases"):
-        read_volume(folder)
-
-
-def test_single_slice_needs_its_thickness(folder: Path, change) -> None:
-    assert read_volume(folder / "0001.dcm").spacing_mm == pytest.approx((0.7, 0.8, 2.5))
-    change(folder / "0001.dcm", SliceThickness=None)
-    with pytest.raises(GeometryError, match="SliceThickness"):
-        read_volume(folder / "0001.dcm")
-
-
-def test_compressed_and_deflated_are_refused_by_their_syntax(folder: Path) -> None:
-    for path in folder.iterdir():
-        dataset = pydicom.dcmread(path)
-        dataset.compress(RLELossless)
-        dataset.save_as(path)
-    with pytest.raises(PixelError, match=r"1\.2\.840\.10008\.1\.2\.5.* compressed"):
-        read_volume(folder)
-
-
-def test_truncated_file_is_refused(folder: Path) -> None:
-    path = folder / "0002.dcm"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(PixelError, match="slice 2 of 5"):
         read_volume(folder)
 
 
@@ -235,32 +157,11 @@ def test_no_byte_pattern_escapes_as_another_error(folder: Path) -> None:
     assert n_refused > 0
 
 
-def test_ct_without_rescale_or_with_another_unit_is_not_hu(folder: Path, change) -> None:
-    change(folder / "0002.dcm", RescaleType="US")
-    back = read_volume(folder)
-    assert back.unit == "arbitrary" and any("unit is unknown" in text for text in back.warnings)
-
-
 def test_mr_is_arbitrary_and_monochrome1_inverts_nothing(folder: Path, volume: Volume, change) -> None:
     for path in folder.iterdir():
         change(path, Modality="MR", PhotometricInterpretation="MONOCHROME1")
     back = read_volume(folder)
     assert back.unit == "arbitrary" and np.array_equal(back.voxels, volume.voxels) and "MONOCHROME1" in back.warnings[0]
-
-
-def test_padding_is_said(folder: Path, volume: Volume, change) -> None:
-    for path in folder.iterdir():
-        dataset = pydicom.dcmread(path)
-        dataset.add_new("PixelPaddingValue", "SS", int(volume.voxels[0, 0, 0]))
-        dataset.save_as(path)
-    assert any("PixelPaddingValue" in text for text in read_volume(folder).warnings)
-
-
-def test_localizer_of_the_same_series_is_set_aside_with_a_warning(folder: Path, volume: Volume, change) -> None:
-    shutil.copy(folder / "0001.dcm", folder / "scout.dcm")
-    change(folder / "scout.dcm", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], Rows=9)
-    back = read_volume(folder)
-    assert np.array_equal(back.voxels, volume.voxels) and "set aside" in back.warnings[0]
 
 
 def test_series_of_a_folder_are_kept_apart(folder: Path, write_series, volume: Volume) -> None:

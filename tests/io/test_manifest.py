@@ -72,7 +72,7 @@ def test_series_uid_names_a_series_under_the_folder(root: Path, write_series, vo
 @pytest.mark.parametrize(
     ("rows", "header", "message"),
     [
-        ([GOOD], HEADER.replace("study_uid", "study_id"), "no column 'study_uid'.*did you mean 'study_id'"),
+        ([GOOD], HEADER.replace("study_uid", "study_ui"), "no column 'study_uid'.*did you mean 'study_ui'"),
         ([GOOD], HEADER.replace("report_path", "report_paht"), "'report_paht'; expected 'report_path'"),
         ([GOOD], HEADER.replace("site", "study_uid"), "'study_uid' twice"),
         ([], HEADER, "no row"),
@@ -111,3 +111,18 @@ def test_absent_or_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(ManifestError, match="cannot be read"):
         read_manifest(tmp_path / "manifest.csv")
+
+
+def test_names_of_other_programs_are_understood_where_ours_are_absent(root: Path) -> None:
+    path = write(root, "S1,Ann,a.nii.gz,a.txt,0", header="study_id,patient_id,image,report,label")
+    manifest = read_manifest(path)
+    assert list(manifest.frame.columns) == [
+        "study_uid",
+        "patient_id",
+        "image_path",
+        "report_path",
+        "label",
+        "lesion_id",
+    ]
+    free = read_manifest(write(root, "S1,7,Ann", header="study_uid,study_id,patient_id"))
+    assert free.frame["study_id"].tolist() == ["7"] and free.frame["study_uid"].tolist() == ["S1"]

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from medfuse.errors import ManifestError
+from medfuse.errors import LesionPositionError, ManifestError
 from medfuse.io import read_rois
+from medfuse.io.positions import lesions_of_objects
+
+SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
+MASK = np.zeros((6, 5, 4), dtype=bool)
+MASK[2:4, 1:3, 1:3] = True
+Write = Callable[..., Path]
 
 HEADER = "study_uid,series_uid,lesion_id,x_mm,y_mm,z_mm,space,diameter_mm,report_text"
 
@@ -49,3 +58,52 @@ def test_missing_column_is_named(tmp_path: Path, header: str) -> None:
     row = ",".join("1" for _ in header.split(","))
     with pytest.raises(ManifestError, match=r"found (neither study_uid nor series_uid|no column 'z_mm')"):
         read_rois(write(tmp_path, row, header=header))
+
+
+def study_series(*rows: tuple[str, str, bool]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["series_uid", "frame_of_reference_uid", "is_volume"])
+
+
+def test_lesion_of_a_seg_lies_on_the_series_it_names(tmp_path: Path, write_seg: Write) -> None:
+    path = write_seg(tmp_path / "seg.dcm", [MASK], affine=np.eye(4))
+    series = study_series(("2.25.10", "2.25.199", True), ("2.25.11", "2.25.199", True))
+    (entry,) = lesions_of_objects([(path, SEG)], series)
+    assert entry.refusal is None and entry.channels == {"image": "2.25.11"} and entry.centre == (2.5, 1.5, 1.5)
+
+
+def test_series_of_the_same_space_stands_in_for_one_that_is_absent(tmp_path: Path, write_seg: Write) -> None:
+    path = write_seg(tmp_path / "seg.dcm", [MASK], series="2.25.404")
+    series = study_series(("2.25.10", "2.25.199", True), ("2.25.12", "2.25.5", True), ("2.25.13", "2.25.199", False))
+    (entry,) = lesions_of_objects([(path, SEG)], series)
+    assert entry.channels == {"image": "2.25.10"}
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        (study_series(("2.25.11", "2.25.5", True)), "FrameOfReferenceUID"),
+        (study_series(("2.25.10", "2.25.5", True)), "found 0 series"),
+        (study_series(("2.25.8", "2.25.199", True), ("2.25.9", "2.25.199", True)), "found 2 series"),
+    ],
+)
+def test_lesion_drawn_elsewhere_is_refused(tmp_path: Path, write_seg: Write, series, message: str) -> None:
+    (entry,) = lesions_of_objects([(write_seg(tmp_path / "seg.dcm", [MASK]), SEG)], series)
+    assert isinstance(entry.refusal, LesionPositionError) and message in str(entry.refusal)
+
+
+def test_seg_wins_over_rtstruct_and_several_objects_are_told_apart(
+    tmp_path: Path, write_seg: Write, write_rtstruct: Write
+) -> None:
+    point = write_rtstruct(tmp_path / "rs.dcm", [[("POINT", [[1.0, 2.0, 3.0]])]])
+    series = study_series(("2.25.11", "2.25.199", True))
+    assert [entry.centre for entry in lesions_of_objects([(point, RTSTRUCT)], series)] == [(-1.0, -2.0, 3.0)]
+    (tmp_path / "c.dcm").write_bytes(b"broken")
+    objects = [(write_seg(tmp_path / name, [MASK, MASK]), SEG) for name in ("b.dcm", "a.dcm")]
+    entries = lesions_of_objects([(point, RTSTRUCT), *objects, (tmp_path / "c.dcm", SEG)], series)
+    assert [entry.lesion_id for entry in entries] == ["1.1", "1.2", "2.1", "2.2", "3.object"]
+    assert [entry.refusal is None for entry in entries] == [True] * 4 + [False]
+
+
+def test_objects_without_a_lesion_give_none(tmp_path: Path, write_seg: Write) -> None:
+    path = write_seg(tmp_path / "seg.dcm", [MASK], categories=["123037004"])
+    assert lesions_of_objects([(path, SEG)], study_series(("2.25.11", "2.25.199", True))) == ()

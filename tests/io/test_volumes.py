@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from medfuse.types import Volume
 def test_two_series_are_ambiguous_until_one_is_chosen(tmp_path: Path, write_series, volume: Volume) -> None:
     write_series(tmp_path / "a", series=1)
     write_series(tmp_path / "b", series=2)
-    with pytest.raises(AmbiguousVolumeError, match=r"CT series of 5 images of 7 x 6; a CT series") as caught:
+    with pytest.raises(AmbiguousVolumeError, match=r"CT volume of 5 images of 7 x 6; a CT volume") as caught:
         read_volume(tmp_path)
     assert "2.25" not in str(caught.value)
     assert np.array_equal(read_volume(tmp_path, series_uid="2.25.12").voxels, volume.voxels)
@@ -39,8 +40,9 @@ def test_localizer_series_is_set_aside(tmp_path: Path, write_series, change) -> 
     write_series(tmp_path / "a")
     for path in write_series(tmp_path / "scout", series=2):
         change(path, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    assert len(read_volumes(tmp_path)) == 1
-    with pytest.raises(VolumeError, match="localizers"):
+    (volume,) = read_volumes(tmp_path)
+    assert "set aside: 1 series of a localizer" in volume.warnings[0]
+    with pytest.raises(VolumeError, match="a localizer"):
         read_volumes(tmp_path / "scout")
 
 
@@ -81,6 +83,26 @@ def test_crop_keeps_each_voxel_where_it_was_and_covers_the_box(corners, turn: in
     if np.all(inside[:3] >= 0) and np.all(inside[:3] <= np.array(whole.voxels.shape) - 1):
         local = np.linalg.inv(part.affine) @ np.array([*np.mean(corners, axis=0), 1])
         assert np.all(local[:3] >= -1e-5) and np.all(local[:3] <= np.array(part.voxels.shape) - 1 + 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_series_in_a_zip_or_tar_is_read_in_place(tmp_path: Path, write_series, kind: str) -> None:
+    write_series(tmp_path / "study" / "dicom")
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path / "study"))
+    whole = read_volume(tmp_path / "study")
+    assert np.array_equal(read_volume(packed).voxels, whole.voxels)
+    box = ((whole.affine @ [1, 2, 1, 1])[:3], (whole.affine @ [4, 3, 3, 1])[:3])
+    assert np.array_equal(read_volume(packed, box_mm=box).voxels, whole.voxels[1:5, 2:4, 1:4])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["study", packed.name])
+
+
+def test_refusal_says_which_file_without_its_name(tmp_path: Path, write_series) -> None:
+    paths = write_series(tmp_path)
+    paths[2].write_bytes(paths[2].read_bytes()[:-20])
+    paths[2].rename(tmp_path / "SMITH_JOHN.dcm")
+    with pytest.raises(VolumeError, match=r"slice 3 of 5 \(DICOM file 5 of 5 by name\): .*truncated") as caught:
+        read_volume(tmp_path)
+    assert "SMITH" not in str(caught.value)
 
 
 def test_box_outside_is_refused() -> None:
