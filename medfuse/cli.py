@@ -46,6 +46,7 @@ class ImageKind(StrEnum):
 
     rendered = "rendered"
     mask = "mask"
+    ct = "ct"
 
 
 class Size(StrEnum):
@@ -70,8 +71,9 @@ def cohort_lidc(
     *,
     out: Out,
     image: Annotated[
-        ImageKind, typer.Option(help="CT rendered from the contours, or the contours' mask.")
+        ImageKind, typer.Option(help="CT rendered from the contours, the contours' mask, or the real CT.")
     ] = ImageKind.rendered,
+    dicom: Annotated[Path | None, typer.Option(help="Folder of LIDC-IDRI's DICOM files, for --image ct.")] = None,
     size: Annotated[Size, typer.Option(help="True size, or every nodule scaled to one size.")] = Size.keep,
     text_size: Annotated[bool, typer.Option("--text-size", help="State the diameter in the reports.")] = False,
     seed: Annotated[int, typer.Option(help="Of the reporting reader, the noise and the wording.")] = 0,
@@ -83,8 +85,12 @@ def cohort_lidc(
 
     start_logging(quiet=quiet)
     options = LidcOptions(image=image.value, size=size.value, text_size=text_size, seed=seed)
-    manifest = build_cohort(out, options=options, progress=bar("nodules", quiet=quiet))
+    manifest = build_cohort(out, options=options, dicom=dicom, progress=bar("nodules", quiet=quiet))
     log.info("wrote %s", manifest)
+    skipped = out / "skipped.csv"
+    if dicom is not None and (n_skipped := len(skipped.read_text(encoding="utf-8").splitlines()) - 1):
+        log.warning("left out %d nodules; see %s", n_skipped, skipped)
+        raise typer.Exit(SOME_REFUSED)
 
 
 @app.command()
@@ -104,6 +110,30 @@ def index(
     found.save(out)
     log.info("%d series, %d refused; see %s", len(found.series), len(found.refused), out)
     if len(found.refused):
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A DICOM file, or a folder, zip or tar of them.")],
+    *,
+    out: Annotated[Path, typer.Option(help="A folder; or a name in .nii or .nii.gz, for exactly one volume.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    key_file: KeyFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Convert DICOM to NIfTI: OUT/<series key>.nii.gz and .json, one pair a volume."""
+    from medfuse.io import load_pseudonymizer
+    from medfuse.io.convert import convert
+    from medfuse.progress import bar, start_logging
+
+    start_logging(quiet=quiet)
+    names = load_pseudonymizer(key_file)
+    done = convert(source, out, pseudonymizer=names, overwrite=overwrite, progress=bar("volumes", quiet=quiet))
+    for key, error in done.refused:
+        log.warning("refused %s: %s", key, error)
+    log.info("wrote %d volumes to %s", len(done.written), out)
+    if done.refused:
         raise typer.Exit(SOME_REFUSED)
 
 
@@ -179,7 +209,7 @@ def score(
     quiet: Quiet = False,
     json_log: JsonLog = False,
 ) -> None:
-    """Score every study: OUT/predictions/part-*.parquet, refused.jsonl, run.json. Goes on where it stopped."""
+    """Score every study: OUT/predictions/part-*.parquet, refused.jsonl, warnings.jsonl. Goes on where it stopped."""
     from medfuse.progress import bar, start_logging
 
     start_logging(quiet=quiet, json_log=json_log)
@@ -188,7 +218,8 @@ def score(
     from medfuse.scoring import score
 
     predictor = Predictor.load(model)
-    entries, _ = find_studies(source, reports=reports, rois=rois, unit=predictor.preprocessing.unit)
+    unit, rule = predictor.preprocessing.unit, predictor.bundle.series
+    entries, _ = find_studies(source, reports=reports, rois=rois, unit=unit, rule=rule)
     summary = score(
         entries,
         predictor=predictor,
@@ -197,6 +228,8 @@ def score(
         position=position.value,
         progress=bar("studies", quiet=quiet),
     )
+    if summary.n_warned:
+        log.warning("%d cases are scored with a warning; see %s", summary.n_warned, out / "warnings.jsonl")
     log.info("%d scored, %d refused in %.1f s; see %s", summary.n_scored, summary.n_refused, summary.seconds, out)
     if summary.n_refused:
         raise typer.Exit(SOME_REFUSED)
@@ -223,7 +256,8 @@ def explain(
     predictor = Predictor.load(model)
     names = load_pseudonymizer(key_file)
     n_refused = 0
-    entries, _ = find_studies(study, rois=rois, unit=predictor.preprocessing.unit)
+    unit, rule = predictor.preprocessing.unit, predictor.bundle.series
+    entries, _ = find_studies(study, rois=rois, unit=unit, rule=rule)
     for entry in entries:
         try:
             pages = explain_study(entry, predictor=predictor, out=out, pseudonymizer=names, position=position.value)

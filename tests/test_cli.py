@@ -60,7 +60,7 @@ def test_wrong_use_is_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["cohort", "index", "train", "evaluate", "score", "explain", "models"])
+@pytest.mark.parametrize("command", ["cohort", "index", "convert", "train", "evaluate", "score", "explain", "models"])
 def test_help_of_every_command_loads_nothing_heavy(command: str) -> None:
     code = f"import sys; from medfuse.cli import main; main(['{command}', '--help']); print(sorted(set(sys.modules) & {HEAVY}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

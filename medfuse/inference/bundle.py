@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from medfuse.config import ModelConfig, TargetConfig
+from medfuse.config import ModelConfig, SeriesRule, TargetConfig
 from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, ConfigError, UsageError
 from medfuse.inference.calibration import Calibration, conditions_of
@@ -43,6 +43,8 @@ class Bundle:
         Config and data digests, versions; shown on every report.
     model_id : str
         Set by loading; names the model in every prediction.
+    series : SeriesRule
+        Which series of a study the model sees, where several are volumes.
     """
 
     model: StudyClassifier
@@ -53,6 +55,7 @@ class Bundle:
     prevalence: Mapping[str, float]
     provenance: Mapping[str, str] = field(default_factory=dict)
     model_id: str = ""
+    series: SeriesRule = field(default_factory=SeriesRule)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> str:
@@ -77,6 +80,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
         "model": bundle.config.model_dump(mode="json"),
         "preprocessing": bundle.preprocessing.to_dict(),
         "preprocessing_digest": bundle.preprocessing.digest,
+        "series": bundle.series.model_dump(mode="json"),
         "targets": [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in bundle.targets],
         "calibration": {
             target: {condition: c.to_dict() for condition, c in by_condition.items()}
@@ -134,6 +138,7 @@ def load_bundle(folder: Path) -> Bundle:
         provenance = {str(key): str(value) for key, value in content["provenance"].items()}
         digest = content["preprocessing_digest"]
         preparation = content["preprocessing"]
+        series = SeriesRule.model_validate(content.get("series", {}))  # bundles of 0.1 have none
         _check_complete(config, targets, calibration, prevalence)
         tokenizer = ReportTokenizer.from_json(files[TOKENIZER].decode()) if TOKENIZER in files else None
     except BundleError:
@@ -148,7 +153,10 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(where, found, expected=str(list(config.modalities)))
     model = _build(config, targets, preprocessing, where)
     _load_weights(model, files[WEIGHTS], where)
-    return Bundle(model.eval(), config, preprocessing, targets, calibration, prevalence, provenance, _model_id(sums))
+    model_id = _model_id(sums)
+    return Bundle(
+        model.eval(), config, preprocessing, targets, calibration, prevalence, provenance, model_id, series=series
+    )
 
 
 def _read_checked(folder: Path) -> tuple[dict[str, bytes], str]:

@@ -28,13 +28,17 @@ _Refusal = tuple[str, str, MedfuseError]
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
-    """How a scoring run ended: cases scored and refused in all, studies done before it, its seconds, its identity."""
+    """How a scoring run ended: cases scored and refused in all, studies done before it, its seconds, its identity.
+
+    ``n_warned`` of the scored cases carry a warning: see warnings.jsonl.
+    """
 
     n_scored: int
     n_refused: int
     n_done_before: int
     seconds: float
     identity: Mapping[str, str]
+    n_warned: int = 0
 
 
 def score(
@@ -54,7 +58,7 @@ def score(
         As `medfuse.io.find_studies` gives them.
     predictor : Predictor
     out : Path
-        Gets predictions/part-*.parquet, refused.jsonl and run.json. Ids in it are keyed pseudonyms.
+        Gets predictions/part-*.parquet, refused.jsonl, warnings.jsonl and run.json. Ids in it are keyed pseudonyms.
     pseudonymizer : Pseudonymizer
     position : {"require", "centre"}
         What to do with a study that has no lesion position: refuse it, or take the volume's centre.
@@ -88,14 +92,15 @@ def score(
         if number % STUDIES_A_PART == 0:
             ledger.flush()
     ledger.flush()
-    ledger.write_refused()
-    status = ledger.table()["status"]
+    ledger.write_lists()
+    table = ledger.table()
     summary = ScoreSummary(
-        int((status == "scored").sum()),
-        int((status == "refused").sum()),
+        int((table["status"] == "scored").sum()),
+        int((table["status"] == "refused").sum()),
         len(entries) - len(waiting),
         round(time.perf_counter() - started, 3),
         identity,
+        n_warned=int(((table["status"] == "scored") & (table.get("warnings", "") != "")).sum()),
     )
     ledger.write_run(
         {

@@ -15,7 +15,7 @@ from medfuse.errors import UsageError
 __all__ = ["Ledger"]
 
 RUN = "run.json"
-REFUSED = "refused.jsonl"
+REFUSED, WARNED = "refused.jsonl", "warnings.jsonl"
 
 
 class Ledger:
@@ -88,13 +88,17 @@ class Ledger:
         frame = pd.concat(parts, ignore_index=True)
         return frame.sort_values(["study_key", "lesion_id"], ignore_index=True)
 
-    def write_refused(self) -> None:
-        """Write refused.jsonl anew from the parts: one line a refused case, with its reason."""
+    def write_lists(self) -> None:
+        """Write refused.jsonl and warnings.jsonl anew from the parts: a line a case of either."""
         table = self.table()
-        refused = table[table["status"] == "refused"]
-        columns = [c for c in ("study_key", "lesion_id", "status", "stage", "reason") if c in refused]
-        lines = [json.dumps(row) for row in refused[columns].to_dict("records")]
-        self._write(REFUSED, "".join(line + "\n" for line in lines))
+        refused = table["status"] == "refused"
+        warned = ~refused & (table.get("warnings", "") != "")
+        self._write_list(REFUSED, table[refused], ("study_key", "lesion_id", "status", "stage", "reason"))
+        self._write_list(WARNED, table[warned], ("study_key", "lesion_id", "status", "warnings"))
+
+    def _write_list(self, name: str, table: pd.DataFrame, columns: Sequence[str]) -> None:
+        rows = table[[column for column in columns if column in table]].to_dict("records")
+        self._write(name, "".join(json.dumps(row) + "\n" for row in rows))
 
     def write_run(self, record: Mapping[str, Any]) -> None:
         """Write run.json."""

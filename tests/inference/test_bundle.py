@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from medfuse.config import SeriesRule
 from medfuse.errors import BundleError
 from medfuse.inference import Predictor, load_bundle, predict_logits, save_bundle
 from medfuse.tensors import Sample
@@ -66,6 +67,14 @@ def test_round_trip_keeps_everything_else(toy_fit: Fit, toy_bundle: Path) -> Non
     assert loaded.prevalence == toy_fit.bundle.prevalence
     assert loaded.preprocessing.digest == toy_fit.bundle.preprocessing.digest
     assert not loaded.model.training
+
+
+def test_series_rule_is_saved_and_absent_from_an_older_bundle(toy_fit: Fit, folder: Path) -> None:
+    rule = SeriesRule(modality="CT", thickness_mm=(0.5, 2.5), kernels=("B30f",), prefer="thinnest", time_point="first")
+    save_bundle(replace(toy_fit.bundle, series=rule), folder)
+    assert load_bundle(folder).series == rule
+    change_json(folder, lambda content: content.pop("series"))
+    assert load_bundle(folder).series == SeriesRule()
 
 
 def test_model_id_depends_on_the_content_alone(toy_fit: Fit, toy_bundle: Path, tmp_path: Path) -> None:
@@ -214,6 +223,7 @@ def test_weights_of_another_model_are_refused(folder: Path, change: Callable[[di
         (lambda c: c["prevalence"].update(malignancy=0.0), "missing or wrong value"),
         (lambda c: c["prevalence"].update(malignancy=float("nan")), "missing or wrong value"),
         (lambda c: c.pop("provenance"), "missing or wrong value"),
+        (lambda c: c["series"].update(prefer="any"), "missing or wrong value"),
     ],
 )
 def test_a_wrong_value_in_model_json_is_refused(

@@ -106,7 +106,7 @@ def test_refused_jsonl_equals_the_parts(tmp_path: Path) -> None:
     for number in range(4):
         ledger.add([row(f"S{number}", status="refused" if number % 2 else "scored")])
         ledger.flush()
-    ledger.write_refused()
+    ledger.write_lists()
     lines = [json.loads(line) for line in (tmp_path / "out" / "refused.jsonl").read_text().splitlines()]
     parts = pd.concat([pd.read_parquet(path) for path in ledger.parts.glob("*.parquet")])
     refused = parts[parts["status"] == "refused"].sort_values("study_key")
@@ -118,5 +118,17 @@ def test_without_refusals_refused_jsonl_is_empty(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "out", identity=IDENTITY)
     ledger.add([row("S1")])
     ledger.flush()
-    ledger.write_refused()
+    ledger.write_lists()
     assert (tmp_path / "out" / "refused.jsonl").read_text() == ""
+
+
+def test_warnings_jsonl_names_the_scored_cases_that_carry_one(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "out", identity=IDENTITY)
+    for key, status, warnings in (("S1", "scored", "sheared"), ("S2", "scored", ""), ("S3", "refused", "sheared")):
+        ledger.add([{"study_key": key, "lesion_id": "1", "status": status, "warnings": warnings}])
+    ledger.flush()
+    ledger.write_lists()
+    lines = (tmp_path / "out" / "warnings.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"study_key": "S1", "lesion_id": "1", "status": "scored", "warnings": "sheared"}
+    ]
