@@ -29,6 +29,7 @@ app.add_typer(cohort, name="cohort")
 
 log = logging.getLogger("medfuse")
 FAILED, WRONG_USE, SOME_REFUSED = 1, 2, 3
+SHOWN_REASONS = 20
 
 # The error of a wrong command line; typer exports only this one of its kinds.
 _COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
@@ -58,7 +59,10 @@ class Size(StrEnum):
 
 Out = Annotated[Path, typer.Option(help="Where the results go.")]
 Model = Annotated[Path, typer.Option(help="A model bundle: RUN/model.")]
-Reports = Annotated[Path | None, typer.Option(help="Folder of <StudyInstanceUID>.txt files, or a CSV table.")]
+Reports = Annotated[
+    Path | None,
+    typer.Option(help="A CSV or JSONL table, HL7, DICOM SR, or a folder of these and <StudyInstanceUID>.txt."),
+]
 Rois = Annotated[Path | None, typer.Option(help="rois.csv with the lesion positions.")]
 Positions = Annotated[Position, typer.Option(help="Without a lesion position: refuse, or take the volume's centre.")]
 KeyFile = Annotated[Path | None, typer.Option(help="Key of the pseudonyms; by default the user's own.")]
@@ -95,19 +99,33 @@ def cohort_lidc(
 
 @app.command()
 def index(
-    archive: Annotated[Path, typer.Argument(help="A folder of DICOM or NIfTI studies.")],
+    archive: Annotated[Path, typer.Argument(help="A folder, zip or tar of DICOM or NIfTI studies, or a DICOMDIR.")],
     *,
     out: Out,
     reports: Reports = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be read; write nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Read every file, not only new ones.")] = False,
+    key_file: KeyFile = None,
     quiet: Quiet = False,
+    json_log: JsonLog = False,
 ) -> None:
-    """Index an archive: OUT/index.parquet, refused.jsonl, summary.json."""
-    from medfuse.io import index_archive
-    from medfuse.progress import start_logging
+    """Index an archive: OUT/index.parquet, refused.jsonl, summary.json. Reads only what is new or changed."""
+    from medfuse.io import index_archive, load_pseudonymizer
+    from medfuse.io.archive import plan_index
+    from medfuse.io.archive_store import forget, kept_store
+    from medfuse.progress import counted, start_logging
 
-    start_logging(quiet=quiet)
-    found = index_archive(archive, reports=reports)
-    found.save(out)
+    start_logging(quiet=quiet, json_log=json_log)
+    cache = kept_store(archive)
+    if dry_run:
+        n_files, n_new = plan_index(archive, cache=cache)
+        typer.echo(f"{n_files} files, of which {n_files if fresh else n_new} would be read")
+        return
+    names = load_pseudonymizer(key_file)
+    if fresh:
+        forget(cache)
+    found = index_archive(archive, reports=reports, cache=cache, count=counted("files", quiet=quiet))
+    found.save(out, pseudonymizer=names)
     log.info("%d series, %d refused; see %s", len(found.series), len(found.refused), out)
     if len(found.refused):
         raise typer.Exit(SOME_REFUSED)
@@ -219,7 +237,9 @@ def score(
 
     predictor = Predictor.load(model)
     unit, rule = predictor.preprocessing.unit, predictor.bundle.series
-    entries, _ = find_studies(source, reports=reports, rois=rois, unit=unit, rule=rule)
+    entries, refused = find_studies(source, reports=reports, rois=rois, unit=unit, rule=rule)
+    for reason, count in refused["reason"].value_counts().head(SHOWN_REASONS).items():
+        log.warning("refused %d: %s", count, reason)
     summary = score(
         entries,
         predictor=predictor,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-__all__ = ["Progress", "bar", "start_logging"]
+__all__ = ["Progress", "bar", "counted", "start_logging"]
 
 T = TypeVar("T")
 LINE_EVERY_S = 5.0
@@ -47,6 +47,39 @@ def bar(label: str, *, quiet: bool = False) -> Progress:
     if sys.stderr.isatty():
         return lambda items: _rich_bar(items, label)
     return lambda items: _lines(items, label)
+
+
+def counted(label: str, *, quiet: bool = False) -> Callable[[Iterable[T]], Iterable[T]]:
+    """Return a wrapper that shows how far an iteration of unknown length is.
+
+    Parameters
+    ----------
+    label : str
+        What is counted.
+    quiet : bool
+        Show nothing.
+
+    Returns
+    -------
+    callable
+        Items in, the same items out.
+
+    Examples
+    --------
+    >>> list(counted("files", quiet=True)(iter([1, 2])))
+    [1, 2]
+    """
+    return iter if quiet else lambda items: _counted(items, label)
+
+
+def _counted(items: Iterable[T], label: str) -> Iterator[T]:
+    started = shown = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - shown >= LINE_EVERY_S:
+            shown = now
+            log.info("%s: %d, %.0f/s", label, done, done / (now - started))
+        yield item
 
 
 def _rich_bar(items: Sequence[T], label: str) -> Iterator[T]:

@@ -15,9 +15,9 @@ import pandas as pd
 from medfuse.config import SeriesRule
 from medfuse.errors import DataError, UsageError
 from medfuse.io.archive_reports import archive_reports
-from medfuse.io.archive_series import SERIES_COLUMNS, FoundSeries, Row, describe_nifti, describe_series
-from medfuse.io.archive_store import ArchiveStore, forget
-from medfuse.io.archive_walk import MASK, Count, found_files, walk_archive
+from medfuse.io.archive_series import SERIES_COLUMNS, FoundSeries, Row, describe_nifti, describe_series, shown_path
+from medfuse.io.archive_store import ArchiveStore, KnownFiles, forget
+from medfuse.io.archive_walk import MASK, Count, count_files, found_files, walk_archive
 from medfuse.io.companions import MASK_NAMES, by_folder, pair_by_folder
 from medfuse.io.dicom_headers import HEADER_KEYWORDS
 from medfuse.io.files import input_root, is_archive
@@ -30,8 +30,9 @@ from medfuse.io.study_entries import study_entry
 from medfuse.io.volumes import ImageSource
 from medfuse.types import Unit
 
-__all__ = ["ArchiveIndex", "index_archive"]
+__all__ = ["ArchiveIndex", "index_archive", "plan_index"]
 
+MADE_BY = " ".join(HEADER_KEYWORDS)
 REFUSED_COLUMNS = ("study_uid", "series_uid", "path", "reason")
 
 log = logging.getLogger("medfuse")
@@ -169,22 +170,49 @@ def index_archive(
     UsageError
         If ``root`` is no archive.
     """
-    root = Path(root).absolute()
-    if not is_archive(root):
-        raise UsageError("ARCHIVE", "found no such folder or archive", expected="a folder, zip, tar or DICOMDIR")
+    path = _archive(root)
     try:
-        return _index(root, reports=reports, cache=cache, count=count)
+        return _index(path, reports=reports, cache=cache, count=count)
     except sqlite3.DatabaseError as error:
         if cache is None:
             raise DataError("index", f"its temporary file failed ({error})", expected="room on the disk") from error
         log.warning("the facts of earlier runs are damaged: every file is read again")
         forget(cache)
-        return _index(root, reports=reports, cache=cache, count=count)
+        return _index(path, reports=reports, cache=cache, count=count)
+
+
+def plan_index(root: Path | str, *, cache: Path, count: Count = iter) -> tuple[int, int]:
+    """Count what `index_archive` would read, without reading or writing.
+
+    Parameters
+    ----------
+    root, cache, count
+        As for `index_archive`.
+
+    Returns
+    -------
+    n_files, n_new : int
+        Files of the archive, and those of them that are new or changed.
+
+    Raises
+    ------
+    UsageError
+        If ``root`` is no archive.
+    """
+    with KnownFiles(cache, made_by=MADE_BY) as known:
+        return count_files(_archive(root), known, count=count)
+
+
+def _archive(root: Path | str) -> Path:
+    path = Path(root).absolute()
+    if not is_archive(path):
+        raise UsageError("ARCHIVE", "found no such folder or archive", expected="a folder, zip, tar or DICOMDIR")
+    return path
 
 
 def _index(path: Path, *, reports: Path | None, cache: Path | None, count: Count) -> ArchiveIndex:
     root = input_root(path)
-    with ArchiveStore(cache, made_by=repr(HEADER_KEYWORDS)) as store:
+    with ArchiveStore(cache, made_by=MADE_BY) as store:
         problems = walk_archive(path, store, count=count)
         files = found_files(store, root, problems)
         found = [*describe_series(store, root, lost=files.lost)]
@@ -195,7 +223,10 @@ def _index(path: Path, *, reports: Path | None, cache: Path | None, count: Count
         folders[str(item.row["study_uid"])] |= item.folders
     pairing = archive_reports(files, found, folders, root, reports=reports)
     refused = [
-        *(_refused_row("", "", _shown(path, root), str(error)) for path, error in files.problems + pairing.problems),
+        *(
+            _refused_row("", "", shown_path(path, root), str(error))
+            for path, error in files.problems + pairing.problems
+        ),
         *(_series_refusal(item) for item in found if not item.row["n_volumes"] and not item.is_auxiliary),
         *(_refused_row(uid, "", "", str(e)) for uid, e in sorted(pairing.reports.items()) if isinstance(e, DataError)),
     ]
@@ -209,7 +240,7 @@ def _index(path: Path, *, reports: Path | None, cache: Path | None, count: Count
         {str(item.row["series_uid"]): item.source for item in found if item.row["n_volumes"]},
         pairing.reports,
         pair_by_folder(folders, root, files=masks, what="mask"),
-        {path.relative_to(root).as_posix(): error for path, error in files.lost.items() if path not in used},
+        {shown_path(path, root): error for path, error in files.lost.items() if path not in used},
         files.marks,
         pairing.n_unpaired,
     )
@@ -220,13 +251,9 @@ def _with_report(row: Row, pairing: Pairing, root: Path) -> Row:
     uid = str(row["study_uid"])
     paired, name = pairing.reports.get(uid), ""
     if paired is not None and not isinstance(paired, DataError):
-        name = _shown(paired, root) if isinstance(paired, Path) and paired.is_relative_to(root) else "listed"
+        name = shown_path(paired, root) if isinstance(paired, Path) and paired.is_relative_to(root) else "listed"
     warnings = "; ".join(filter(None, (str(row["warnings"]), pairing.notes.get(uid, ""))))
     return row | {"report": name, "warnings": warnings}
-
-
-def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _series_refusal(item: FoundSeries) -> Row:

@@ -14,6 +14,7 @@ import numpy as np
 from medfuse.errors import AmbiguousVolumeError, DataError, GeometryError, VolumeError
 from medfuse.io.archive_store import ArchiveStore, Facts
 from medfuse.io.archive_walk import header_of
+from medfuse.io.containers import container_of
 from medfuse.io.dicom import only_volume
 from medfuse.io.dicom_headers import SliceHeader
 from medfuse.io.dicom_split import Stack, split_series
@@ -21,7 +22,7 @@ from medfuse.io.series_files import SeriesFiles
 from medfuse.io.volumes import ImageSource
 from medfuse.types import Array
 
-__all__ = ["SERIES_COLUMNS", "FoundSeries", "Row", "describe_nifti", "describe_series"]
+__all__ = ["SERIES_COLUMNS", "FoundSeries", "Row", "describe_nifti", "describe_series", "shown_path"]
 
 SERIES_COLUMNS = (
     "study_uid", "patient_id", "series_uid", "accession_number", "modality", "n_files", "n_slices", "rows", "columns",
@@ -80,7 +81,7 @@ def describe_series(store: ArchiveStore, root: Path, *, lost: Collection[Path]) 
             "study_uid": study_uid,
             "series_uid": series_uid,
             "n_files": len(headers),
-            "folder": headers[0].path.parent.relative_to(root).as_posix(),
+            "folder": shown_path(headers[0].path.parent, root),
         }
         source = SeriesFiles.of(os.fspath(root), names)
         is_auxiliary = all(item.is_auxiliary for item in headers)
@@ -102,7 +103,7 @@ def describe_nifti(path: Path, root: Path, facts: Facts) -> FoundSeries:
     FoundSeries
     """
     # A study folder keeps its name whether it is read on its own or within its archive.
-    name = root.resolve().name if path.parent == root else path.parent.relative_to(root).as_posix()
+    name = _archive_name(root) if path.parent == root else shown_path(path.parent, root)
     shape, reason = facts["shape"], str(facts["reason"])
     row: Row = {
         "study_uid": name,
@@ -116,13 +117,33 @@ def describe_nifti(path: Path, root: Path, facts: Facts) -> FoundSeries:
         "n_volumes": int(not reason),
         "is_volume": not reason,
         "reason": reason,
-        "folder": path.parent.relative_to(root).as_posix(),
+        "folder": shown_path(path.parent, root),
     }
     affine = None if facts["affine"] is None else np.array(facts["affine"])
     blank = dict.fromkeys(("accession_number", "modality", "kernel", "frame_of_reference_uid", "warnings"), "")
     return FoundSeries(
         {**blank, "slice_thickness_mm": None, **_geometry(affine), **row}, path, frozenset({path.parent})
     )
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """Return a path as text, relative to a root that it lies under; bytes that are no text are escaped.
+
+    Examples
+    --------
+    >>> shown_path(Path("a/b/c"), Path("a")), shown_path(Path("x"), Path("a"))
+    ('b/c', 'x')
+    """
+    place = path.relative_to(root) if path.is_relative_to(root) else path
+    return os.fsencode(place.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _archive_name(root: Path) -> str:
+    """Return the name of an archive: of a zip or tar without its suffix."""
+    name = root.resolve().name
+    if container_of(root) is not None:
+        name = name.partition(".")[0]
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _read(store: ArchiveStore, ids: tuple[str, str], root: Path) -> tuple[list[str], list[SliceHeader], bytes]:

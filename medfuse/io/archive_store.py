@@ -18,7 +18,7 @@ from typing import Any, Self
 from medfuse import __version__
 from medfuse.io.pseudonyms import private_folder
 
-__all__ = ["ArchiveStore", "Facts", "Version", "forget", "kept_store"]
+__all__ = ["ArchiveStore", "Facts", "KnownFiles", "Version", "forget", "kept_store"]
 
 SCHEMA = """
 CREATE TABLE run(made_by TEXT, number INTEGER);
@@ -239,6 +239,48 @@ class ArchiveStore:
         connection.execute("COMMIT")
         connection.execute("BEGIN")
         return connection
+
+
+class KnownFiles:
+    """What an earlier run kept, for looking only; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        Of the store; nothing is known if it is not there, damaged, in use or of another version.
+    made_by : str
+        See `ArchiveStore`.
+    """
+
+    def __init__(self, path: Path, *, made_by: str = "") -> None:
+        self._connection = sqlite3.connect(":memory:")
+        try:
+            kept = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
+        except sqlite3.Error:
+            return
+        try:
+            (found,) = kept.execute("SELECT made_by FROM run").fetchone()
+        except (sqlite3.Error, TypeError):
+            found = None
+        if found == f"{__version__} {made_by}":
+            self._connection, kept = kept, self._connection
+        kept.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def has(self, path: bytes, version: Version) -> bool:
+        """Tell whether a file is known and unchanged."""
+        query = "SELECT 1 FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
+        try:
+            return self._connection.execute(query, (path, *version)).fetchone() is not None
+        except sqlite3.Error:
+            return False
 
 
 def forget(path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medfuse.errors import DataError, VolumeError
-from medfuse.io.archive_store import OTHER, UNKNOWN, ArchiveStore, Facts, Version
+from medfuse.io.archive_store import OTHER, UNKNOWN, ArchiveStore, Facts, KnownFiles, Version
 from medfuse.io.companions import MASK_NAMES, REPORT_NAMES
 from medfuse.io.containers import Problems, container_of, is_container, root_within
 from medfuse.io.dicom_headers import SliceHeader
@@ -21,7 +21,7 @@ from medfuse.io.positions import LESION_OBJECTS
 from medfuse.io.report_sr import REPORT_CLASSES
 from medfuse.io.tag_walker import HeaderReader
 
-__all__ = ["MASK", "REPORT", "Count", "FoundFiles", "found_files", "header_of", "walk_archive"]
+__all__ = ["MASK", "REPORT", "Count", "FoundFiles", "count_files", "found_files", "header_of", "walk_archive"]
 
 NIFTI, PROBLEM, MARKS, REPORT, MASK, SR = "nifti", "problem", "marks", "report", "mask", "sr"
 """Kinds of files beside slices."""
@@ -54,9 +54,7 @@ def walk_archive(path: Path, store: ArchiveStore, *, count: Count = iter) -> Pro
     """
     problems: Problems = []
     reader = HeaderReader(more=MORE_KEYWORDS)
-    n_root = len(os.fspath(input_root(path)).rstrip(os.sep)) + 1
-    for file in count(input_files(path, problems=problems)):
-        name = os.fsencode(os.fspath(file)[n_root:])
+    for file, name in _named(path, count, problems):
         version = _version(file) if store.is_kept else UNKNOWN
         if store.is_kept and store.has(name, version):
             continue
@@ -66,6 +64,28 @@ def walk_archive(path: Path, store: ArchiveStore, *, count: Count = iter) -> Pro
             store.add(name, UNKNOWN, PROBLEM, {"where": error.where, "found": error.found, "expected": error.expected})
     store.finish()
     return problems
+
+
+def count_files(path: Path, known: KnownFiles, *, count: Count = iter) -> tuple[int, int]:
+    """Count the files of an archive, and those that are new or changed; none of them is read.
+
+    Parameters
+    ----------
+    path : Path
+        See `medfuse.io.files.input_files`.
+    known : KnownFiles
+    count : callable
+        As for `walk_archive`.
+
+    Returns
+    -------
+    n_files, n_new : int
+    """
+    n_files = n_known = 0
+    for file, name in _named(path, count, []):
+        n_files += 1
+        n_known += known.has(name, _version(file))
+    return n_files, n_files - n_known
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +161,13 @@ def header_of(path: Path, facts: dict[str, Any]) -> SliceHeader:
     return SliceHeader(path, syntax, facts, offset, length)
 
 
+def _named(path: Path, count: Count, problems: Problems) -> Iterator[tuple[Path, bytes]]:
+    """Yield the files of an archive, and their names in a store."""
+    n_root = len(os.fspath(input_root(path)).rstrip(os.sep)) + 1
+    for file in count(input_files(path, problems=problems)):
+        yield file, os.fsencode(os.fspath(file)[n_root:])
+
+
 def _add(path: Path, name: bytes, version: Version, *, store: ArchiveStore, reader: HeaderReader) -> None:
     """Find out what a file is."""
     kind = _kind_by_name(path)
@@ -148,18 +175,25 @@ def _add(path: Path, name: bytes, version: Version, *, store: ArchiveStore, read
         store.add(name, version, NIFTI, _nifti_facts(path))
     elif kind:
         store.add(name, version, kind, {})
-    elif (header := reader.read(path)) is not None and header.text("SOPClassUID") not in LESION_OBJECTS:
-        ids = (header.text("StudyInstanceUID"), header.text("SeriesInstanceUID"))
-        if not all(ids):
-            found = "found no StudyInstanceUID or SeriesInstanceUID"
-            raise VolumeError("DICOM file", found, expected="both in each image")
-        place = {SYNTAX: header.transfer_syntax, OFFSET: header.pixel_offset, LENGTH: header.pixel_length}
-        store.add_slice(name, version, ids, {**header.values, **place})
+    elif (header := reader.read(path)) is not None:
+        _add_image(header, name, version, store)
     elif (marks := study_of_object(path, LESION_OBJECTS | REPORT_CLASSES)) is not None:
         facts = {"sop_class": marks[0], "study_uid": marks[1]}
         store.add(name, version, SR if marks[0] in REPORT_CLASSES else MARKS, facts)
     else:
         store.add(name, version, OTHER, {})
+
+
+def _add_image(header: SliceHeader, name: bytes, version: Version, store: ArchiveStore) -> None:
+    ids, kind = (header.text("StudyInstanceUID"), header.text("SeriesInstanceUID")), header.text("SOPClassUID")
+    if kind in LESION_OBJECTS:
+        store.add(name, version, MARKS, {"sop_class": kind, "study_uid": ids[0]})
+        return
+    if not all(ids):
+        found = "found no StudyInstanceUID or SeriesInstanceUID"
+        raise VolumeError("DICOM file", found, expected="both in each image")
+    place = {SYNTAX: header.transfer_syntax, OFFSET: header.pixel_offset, LENGTH: header.pixel_length}
+    store.add_slice(name, version, ids, {**header.values, **place})
 
 
 def _kind_by_name(path: Path) -> str:

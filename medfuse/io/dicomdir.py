@@ -52,11 +52,11 @@ def listed_files(path: Path, *, problems: Problems) -> Iterator[Path]:
         return
     there: set[Path] = set()
     for parts in listed:
-        found = _found(path.parent, parts)
-        if isinstance(found, VolumeError):
-            problems.append((path.parent.joinpath(*(part for part in parts if part not in ("", "..", "/"))), found))
+        place, problem = _found(path.parent, parts)
+        if problem is None:
+            there.add(place)
         else:
-            there.add(found)
+            problems.append((place, problem))
     yield from sorted(there)
 
 
@@ -99,19 +99,21 @@ def _listed(path: Path) -> list[tuple[str, ...]]:
     return [tuple(text.split("\\")) for text in ids if isinstance(text, str)]
 
 
-def _found(folder: Path, parts: tuple[str, ...]) -> Path | VolumeError:
+def _found(folder: Path, parts: tuple[str, ...]) -> tuple[Path, VolumeError | None]:
     """Find a listed file, in whatever letter case the medium was copied in; no link is followed."""
+    if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
+        found = "found a listed file outside its folder, an unsafe path"
+        return folder / NAME, VolumeError(WHERE, found, expected="one below")
     place = folder
     for number, part in enumerate(parts, start=1):
-        if part in ("", ".", "..") or "/" in part or "\0" in part:
-            return VolumeError(WHERE, "found a listed file outside its folder, an unsafe path", expected="one below")
         name = _names(place).get(part.upper())
-        if name is None or (place / name).is_symlink():
-            return VolumeError(WHERE, "found a listed file that is missing", expected="every file that it lists")
-        place = place / name
-        if not (place.is_file() if number == len(parts) else place.is_dir()):
-            return VolumeError(WHERE, "found a listed file that is missing", expected="every file that it lists")
-    return place
+        target = place / (name or part)
+        is_there = target.is_file() if number == len(parts) else target.is_dir()
+        if name is None or target.is_symlink() or not is_there:
+            error = VolumeError(WHERE, "found a listed file that is missing", expected="every file that it lists")
+            return target.joinpath(*parts[number:]), error
+        place = target
+    return place, None
 
 
 @lru_cache(maxsize=64)

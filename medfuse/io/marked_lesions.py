@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from medfuse.errors import LesionPositionError, VolumeError
+from medfuse.io.dicom_elements import UNDEFINED_LENGTH
 from medfuse.io.dicom_start import read_start
 from medfuse.io.inflating import open_dicom, open_with_head
 from medfuse.io.pydicom_reading import READ_ERRORS, quiet_pydicom, read_dataset
@@ -88,11 +89,24 @@ def read_object(path: Path, classes: frozenset[str], *, where: str) -> Any:
                 raise LesionPositionError(where, "found damaged file meta information", expected="a whole file")
             dataset = pydicom.dcmread(BytesIO(data), force=True)
             kind = str(dataset.get("SOPClassUID", ""))
+            is_cut = _is_cut(dataset)
     except READ_ERRORS as error:
         raise LesionPositionError(where, f"cannot be read ({type(error).__name__})", expected="a whole file") from error
     if kind not in classes:
         raise LesionPositionError(where, "found an object of another SOP class", expected=where)
+    if is_cut:
+        raise LesionPositionError(where, "found a truncated file", expected="a whole file")
     return dataset
+
+
+def _is_cut(dataset: Any) -> bool:
+    """Tell whether the file ended within a value: pydicom hands on what there is of it."""
+    for tag in dataset.keys():  # noqa: SIM118 - items would be converted
+        item = dataset.get_item(tag)
+        length, value = getattr(item, "length", UNDEFINED_LENGTH), item.value
+        if length != UNDEFINED_LENGTH and isinstance(value, bytes) and len(value) < length:
+            return True
+    return False
 
 
 def study_of_object(path: Path, classes: frozenset[str]) -> tuple[str, str] | None:

@@ -103,6 +103,24 @@ def write_seg() -> Callable[..., Path]:
 
 
 @pytest.fixture
+def write_sr() -> Callable[..., Path]:
+    """Write items as the content of a structured report of study 2.25.1."""
+
+    def write(path: Path, parts: list[Dataset], *, end: str = "11", **values: Any) -> Path:
+        dataset = _lesion_object(f"1.2.840.10008.5.1.4.1.1.88.{end}", "2.25.11")
+        del dataset.ReferencedSeriesSequence, dataset.FrameOfReferenceUID
+        dataset.Modality, dataset.ValueType, dataset.ContinuityOfContent = "SR", "CONTAINER", "SEPARATE"
+        dataset.ContentDate, dataset.ContentTime = "20240102", "093000"
+        dataset.ContentSequence = parts
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+        return path
+
+    return write
+
+
+@pytest.fixture
 def write_rtstruct() -> Callable[..., Path]:
     """Write ROIs, each a list of (geometric type, LPS points), as an RTSTRUCT."""
 
