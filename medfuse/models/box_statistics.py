@@ -79,13 +79,14 @@ class BoxStatistics(nn.Module):
         return torch.cat(parts, dim=1).reshape(n, c * (self.size // c))
 
     def _moments(self, box: Tensor) -> Tensor:
-        flat = box.flatten(start_dim=1)
+        # The variance is a small difference of large numbers: in single precision it would hang on the batch.
+        flat, grid = box.flatten(start_dim=1).double(), self.grid.double()
         mass = flat.sum(dim=1, keepdim=True).clamp(min=_SMALLEST)
         weight = flat / mass
-        centre = weight @ self.grid.T
-        second = torch.einsum("bv,iv,jv->bij", weight, self.grid, self.grid)
+        centre = weight @ grid.T
+        second = torch.einsum("bv,iv,jv->bij", weight, grid, grid)
         variances: Tensor = torch.linalg.eigvalsh(second - centre[:, :, None] * centre[:, None])
-        return torch.cat([mass, variances.clamp(min=_SMALLEST)], dim=1).log()
+        return torch.cat([mass, variances.clamp(min=_SMALLEST)], dim=1).log().float()
 
     def _spectrum(self, box: Tensor) -> Tensor:
         power = torch.fft.rfftn(box, dim=(1, 2, 3)).abs().square() * self.shares

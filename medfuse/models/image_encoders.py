@@ -32,10 +32,10 @@ class ImageEncoder(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, feature_map: Tensor) -> Tensor:
-        """Return features, shape (B, feature_size), of a feature map."""
+        """Return the features of a feature map, shape (B, n): the first n that ``forward`` gives."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return features, shape (B, feature_size), of an image of shape (B, C, I, J, K)."""
+        """Return features, shape (B, feature_size), of an image of shape (B, C, I, J, K) with values in [0, 1]."""
         return self.pool(self.feature_map(image))
 
 
