@@ -11,7 +11,7 @@ if TYPE_CHECKING:
         CalibrationBin,
         calibration_curve,
         choose_threshold,
-        fit_temperature,
+        fit_calibration,
     )
     from medfuse.evaluation.delong import auroc, delong_test
     from medfuse.evaluation.evaluation import Curves, Evaluation, evaluate
@@ -34,7 +34,7 @@ _HOME = {
     "evaluate": "evaluation",
     "explained_variance": "leakage",
     "f1": "metrics",
-    "fit_temperature": "calibration",
+    "fit_calibration": "calibration",
     "prevalence_baseline": "baselines",
     "read_predictions": "predictions",
     "sensitivity": "metrics",
@@ -56,7 +56,7 @@ __all__ = [
     "evaluate",
     "explained_variance",
     "f1",
-    "fit_temperature",
+    "fit_calibration",
     "prevalence_baseline",
     "read_predictions",
     "sensitivity",

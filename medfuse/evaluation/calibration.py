@@ -6,19 +6,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, logsumexp
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from medfuse.errors import DataError, LabelError, UsageError
 from medfuse.evaluation.inputs import binary_labels, finite_scores, two_class_labels
 from medfuse.evaluation.metrics import wilson_interval
-from medfuse.types import Estimate
+from medfuse.types import Array, Estimate
 
-__all__ = ["TEMPERATURE_RANGE", "CalibrationBin", "calibration_curve", "choose_threshold", "fit_temperature"]
+__all__ = [
+    "LARGEST_BIAS",
+    "TEMPERATURE_RANGE",
+    "CalibrationBin",
+    "calibration_curve",
+    "choose_threshold",
+    "fit_calibration",
+]
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 """Bounds of a fitted temperature; validation cases that are all called right would drive it to 0."""
+LARGEST_BIAS = 5.0
+"""Bound of a fitted bias, in logits; it is a probability of 0.007 or 0.993 for a logit of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +46,11 @@ class CalibrationBin:
     observed: Estimate
 
 
-def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
-    """Return the temperature that logits are divided by so that their probabilities fit the labels.
+def fit_calibration(labels: ArrayLike, logits: ArrayLike) -> tuple[float, tuple[float, ...]]:
+    """Return what logits are divided by, and what is then added, so that their probabilities fit the labels.
 
-    Fit it on validation cases only; it changes no ranking and so no AUROC.
+    Fit it on validation cases only. Of a binary model it changes no ranking and so no AUROC; the bias brings
+    the models of several folds to one scale.
 
     Parameters
     ----------
@@ -51,8 +61,10 @@ def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
 
     Returns
     -------
-    float
+    temperature : float
         Within ``TEMPERATURE_RANGE``; above 1 where the model was too sure.
+    biases : tuple of float
+        One for binary logits, else one a class, which sum to 0; each within ``LARGEST_BIAS`` of 0.
 
     Raises
     ------
@@ -63,41 +75,52 @@ def fit_temperature(labels: ArrayLike, logits: ArrayLike) -> float:
 
     Notes
     -----
-    Source: Guo, Pleiss, Sun and Weinberger 2017, section 4.2 (minimum of the negative log likelihood).
+    Source: Alexandari, Kundaje and Shrikumar 2020, section 3.2 (bias-corrected temperature scaling, by the minimum of
+    the negative log likelihood); of binary logits it is Platt 1999.
 
     Examples
     --------
-    >>> round(fit_temperature([0, 1, 1, 0], [-4.0, 4.0, -4.0, 4.0]), 1)
-    20.0
-    >>> round(fit_temperature([0, 1, 1, 0], [-4.0, 4.0, 4.0, -4.0]), 2)
-    0.05
+    >>> temperature, biases = fit_calibration([0, 1, 1, 0, 1, 0], [-2.0, 2.0, -2.0, 2.0, 2.0, -2.0])
+    >>> round(temperature, 2), round(abs(biases[0]), 4)
+    (2.89, 0.0)
     """
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim not in (1, 2) or values.size == 0 or not np.all(np.isfinite(values)):
         found = f"found an array of shape {values.shape}, or values that are not finite"
         raise DataError("logits", found, expected="finite numbers of shape (n,) or (n, N)")
-    if values.ndim == 1:
-        positive = binary_labels(labels)
-        if positive.shape != values.shape:
-            raise LabelError("labels", f"found {positive.size}", expected=f"{values.size}, one a case")
-        signed = np.where(positive, values, -values)
+    columns = values if values.ndim == 2 else np.stack([np.zeros(len(values)), values], axis=1)
+    index = _class_index(labels, values)
+    n_classes = columns.shape[1]
+    target = np.eye(n_classes)[index]
 
-        def loss(log_temperature: float) -> float:
-            return -float(log_expit(signed / np.exp(log_temperature)).mean())
-    else:
-        index = np.asarray(labels)
-        if index.shape != values.shape[:1] or index.dtype.kind not in "iu" or index.min() < 0:
-            raise LabelError("labels", f"found shape {index.shape}, type {index.dtype}", expected="class indices")
-        if index.max() >= values.shape[1]:
-            raise LabelError("labels", f"found class index {index.max()}", expected=f"below {values.shape[1]}")
+    def loss(parameters: Array) -> tuple[float, Array]:
+        inverse = np.exp(-parameters[0])
+        logs = log_softmax(columns * inverse + parameters[1:], axis=1)
+        slope = (np.exp(logs) - target) / len(index)
+        by_temperature = -inverse * (slope * columns).sum()
+        return -float(logs[np.arange(len(index)), index].mean()), np.array([by_temperature, *slope.sum(axis=0)])
 
-        def loss(log_temperature: float) -> float:
-            scaled = values / np.exp(log_temperature)
-            return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(index)), index]).mean())
+    bounds = [tuple(np.log(TEMPERATURE_RANGE)), *[(-LARGEST_BIAS, LARGEST_BIAS)] * n_classes]
+    best = minimize(
+        loss, np.zeros(1 + n_classes), jac=True, bounds=bounds, method="L-BFGS-B", options={"ftol": 1e-14, "gtol": 1e-9}
+    ).x
+    temperature = float(np.clip(np.exp(best[0]), *TEMPERATURE_RANGE))
+    biases = best[1:] - best[1:].mean()
+    return temperature, (float(best[2] - best[1]),) if values.ndim == 1 else tuple(map(float, biases))
 
-    bounds = (float(np.log(TEMPERATURE_RANGE[0])), float(np.log(TEMPERATURE_RANGE[1])))
-    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(np.clip(np.exp(best.x), *TEMPERATURE_RANGE))
+
+def _class_index(labels: ArrayLike, logits: Array) -> NDArray[np.int64]:
+    if logits.ndim == 1:
+        index: NDArray[np.int64] = binary_labels(labels).astype(np.int64)
+        if index.shape != logits.shape:
+            raise LabelError("labels", f"found {index.size}", expected=f"{logits.size}, one a case")
+        return index
+    index = np.asarray(labels)
+    if index.shape != logits.shape[:1] or index.dtype.kind not in "iu" or index.min() < 0:
+        raise LabelError("labels", f"found shape {index.shape}, type {index.dtype}", expected="class indices")
+    if index.max() >= logits.shape[1]:
+        raise LabelError("labels", f"found class index {index.max()}", expected=f"below {logits.shape[1]}")
+    return index
 
 
 def choose_threshold(

@@ -195,6 +195,9 @@ def _check_complete(
     for target in targets:
         if not (conditions <= set(calibration[target.name]) and 0 < prevalence[target.name] < 1):
             raise ValueError(target.name)
+        sizes = {0, 1 if target.kind == "binary" else len(target.classes)}
+        if any(len(item.biases) not in sizes for item in calibration[target.name].values()):
+            raise ValueError(target.name)
 
 
 def build_for(preprocessing: Preprocessing, config: ModelConfig, targets: Sequence[Target]) -> StudyClassifier:

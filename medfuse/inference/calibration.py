@@ -1,7 +1,8 @@
-"""Temperatures and thresholds found on validation data, applied here and nowhere else."""
+"""Temperatures, biases and thresholds found on validation data, applied here and nowhere else."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ class Calibration:
         Logits are divided by it. Source: Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 9.
     threshold : float
         Probability of the positive class from which on it is called, in [0, 1].
+    biases : tuple of float
+        Added after that: one for a binary target, else one a class; none by default. Source: Alexandari et al. 2020,
+        Maximum Likelihood with Bias-Corrected Calibration, section 3.2.
 
     Raises
     ------
@@ -34,9 +38,11 @@ class Calibration:
 
     temperature: float = 1.0
     threshold: float = 0.5
+    biases: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not (0 < self.temperature < float("inf") and 0 <= self.threshold <= 1):
+        in_range = 0 < self.temperature < math.inf and 0 <= self.threshold <= 1
+        if not (in_range and all(map(math.isfinite, self.biases))):
             raise BundleError("calibration", "found a value out of range", expected="temperature > 0, threshold 0-1")
 
     def probabilities(self, logits: Tensor, target: Target) -> Tensor:
@@ -59,21 +65,24 @@ class Calibration:
         tensor([[0.5000, 0.5000]], dtype=torch.float64)
         """
         scaled = logits.double() / self.temperature
+        if self.biases:
+            scaled = scaled + scaled.new_tensor(self.biases)
         if target.kind == "binary":
             positive = torch.sigmoid(scaled[:, 0])
             return torch.stack([1 - positive, positive], dim=1)
         return torch.softmax(scaled, dim=1)
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | list[float]]:
         """Return the values as plain JSON."""
-        return {"temperature": self.temperature, "threshold": self.threshold}
+        return {"temperature": self.temperature, "threshold": self.threshold, "biases": list(self.biases)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Calibration:
         """Rebuild what `to_dict` gave."""
         try:
-            return cls(float(content["temperature"]), float(content["threshold"]))
-        except (KeyError, TypeError, ValueError) as error:
+            biases = tuple(map(float, content.get("biases", ())))  # bundles of 0.1 have none
+            return cls(float(content["temperature"]), float(content["threshold"]), biases)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError("model.json calibration", "found a missing or wrong value") from error
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from medfuse.config import RunConfig
 from medfuse.data import Augmentation, Case, CaseDataset, Preprocessing, collate, to_samples
 from medfuse.errors import DataError, TrainingError
-from medfuse.evaluation import choose_threshold, fit_temperature
+from medfuse.evaluation import choose_threshold, fit_calibration
 from medfuse.inference import Bundle, Calibration, build_for, predict_logits
 from medfuse.inference.calibration import conditions_of
 from medfuse.inference.predictor import modalities_of
@@ -229,7 +229,8 @@ def _calibrate(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[str,
                 calibration[target.name][condition] = Calibration()
                 continue
             values = logits[condition][target.name][known].double()
-            fitted = Calibration(fit_temperature(labels, values[:, 0].numpy()))
+            temperature, biases = fit_calibration(labels, values[:, 0].numpy())
+            fitted = Calibration(temperature, biases=biases)
             positive = fitted.probabilities(values, target)[:, 1].numpy()
             calibration[target.name][condition] = replace(fitted, threshold=choose_threshold(labels, positive))
     return calibration

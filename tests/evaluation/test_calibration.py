@@ -2,49 +2,72 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_curve
 
 from medfuse.errors import DataError, LabelError, UsageError
-from medfuse.evaluation import calibration_curve, choose_threshold, fit_temperature
-from medfuse.evaluation.calibration import TEMPERATURE_RANGE
+from medfuse.evaluation import calibration_curve, choose_threshold, fit_calibration
+from medfuse.evaluation.calibration import LARGEST_BIAS, TEMPERATURE_RANGE
 
 
-def test_temperature_recovers_the_one_that_was_planted():
+def test_temperature_and_bias_recover_those_that_were_planted():
     rng = np.random.default_rng(0)
     true_logits = rng.normal(scale=2, size=20_000)
     labels = rng.random(20_000) < expit(true_logits)
-    assert fit_temperature(labels, 3.0 * true_logits) == pytest.approx(3.0, rel=0.05)
+    temperature, biases = fit_calibration(labels, 3.0 * (true_logits - 0.7))
+    assert temperature == pytest.approx(3.0, rel=0.05)
+    assert biases == (pytest.approx(0.7, abs=0.05),)
 
 
-def test_temperature_equals_an_unpenalised_logistic_slope():
+def test_binary_calibration_equals_an_unpenalised_logistic_regression():
     rng = np.random.default_rng(1)
     logits = rng.normal(scale=3, size=500)
-    labels = (rng.random(500) < expit(logits / 2)).astype(int)
-    slope = LogisticRegression(C=1e10, fit_intercept=False).fit(logits[:, None], labels).coef_[0, 0]
-    assert fit_temperature(labels, logits) == pytest.approx(1 / slope, rel=1e-3)
+    labels = (rng.random(500) < expit(logits / 2 + 1)).astype(int)
+    model = LogisticRegression(C=1e10, tol=1e-10).fit(logits[:, None], labels)
+    temperature, (bias,) = fit_calibration(labels, logits)
+    assert temperature == pytest.approx(1 / model.coef_[0, 0], rel=1e-3)
+    assert bias == pytest.approx(model.intercept_[0], abs=1e-3)
 
 
-def test_two_class_columns_give_the_binary_temperature():
+def test_two_class_columns_give_the_binary_calibration():
     rng = np.random.default_rng(2)
     logits = rng.normal(size=400)
-    labels = (rng.random(400) < expit(logits / 1.5)).astype(int)
+    labels = (rng.random(400) < expit(logits / 1.5 - 0.5)).astype(int)
     columns = np.stack([np.zeros(400), logits], axis=1)
-    assert fit_temperature(labels, columns) == pytest.approx(fit_temperature(labels, logits), rel=1e-4)
+    temperature, biases = fit_calibration(labels, columns)
+    expected, (bias,) = fit_calibration(labels, logits)
+    assert temperature == pytest.approx(expected, rel=1e-4)
+    assert biases == (pytest.approx(-bias / 2, abs=1e-4), pytest.approx(bias / 2, abs=1e-4))
+
+
+def test_calibrated_classes_have_the_frequency_that_their_probabilities_say():
+    # Known answer: at the minimum of the log loss with a free bias a class, mean probability equals frequency.
+    rng = np.random.default_rng(3)
+    logits = rng.normal(scale=2, size=(300, 3))
+    labels = np.array([rng.choice(3, p=softmax(row / 2 + [0.5, 0, -1])) for row in logits])
+    temperature, biases = fit_calibration(labels, logits)
+    assert sum(biases) == pytest.approx(0, abs=1e-12)
+    found = softmax(logits / temperature + np.array(biases), axis=1).mean(axis=0)
+    assert found == pytest.approx(np.bincount(labels) / 300, abs=1e-4)
 
 
 def test_separated_validation_stays_within_the_stated_range():
-    assert fit_temperature([0, 1], [-1.0, 1.0]) == pytest.approx(TEMPERATURE_RANGE[0], rel=1e-3)
+    temperature, (bias,) = fit_calibration([0, 1], [-1.0, 1.0])
+    assert temperature == pytest.approx(TEMPERATURE_RANGE[0], rel=1e-3)
+    assert abs(bias) <= 2 * LARGEST_BIAS
+    temperature, (bias,) = fit_calibration([0, 1], [1.0, 3.0])
+    assert TEMPERATURE_RANGE[0] <= temperature
+    assert abs(bias) <= 2 * LARGEST_BIAS
 
 
 def test_unusable_logits_are_refused():
     with pytest.raises(DataError, match="logits"):
-        fit_temperature([0, 1], [np.nan, 1.0])
+        fit_calibration([0, 1], [np.nan, 1.0])
     with pytest.raises(LabelError, match="class index 3"):
-        fit_temperature([0, 3], np.zeros((2, 3)))
+        fit_calibration([0, 3], np.zeros((2, 3)))
     with pytest.raises(LabelError, match="expected 2"):
-        fit_temperature([0, 1, 1], [0.0, 1.0])
+        fit_calibration([0, 1, 1], [0.0, 1.0])
 
 
 @settings(max_examples=60, deadline=None)

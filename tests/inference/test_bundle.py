@@ -219,6 +219,8 @@ def test_weights_of_another_model_are_refused(folder: Path, change: Callable[[di
         (lambda c: c["calibration"]["malignancy"].pop("text"), "missing or wrong value"),
         (lambda c: c["calibration"]["malignancy"]["text"].update(temperature=float("nan")), "out of range"),
         (lambda c: c["calibration"]["malignancy"]["text"].update(threshold=1.5), "out of range"),
+        (lambda c: c["calibration"]["malignancy"]["text"].update(biases=[float("inf")]), "out of range"),
+        (lambda c: c["calibration"]["malignancy"]["text"].update(biases=[0.1, 0.2]), "missing or wrong value"),
         (lambda c: c["calibration"]["malignancy"].update(text=3), "missing or wrong value"),
         (lambda c: c["prevalence"].update(malignancy=0.0), "missing or wrong value"),
         (lambda c: c["prevalence"].update(malignancy=float("nan")), "missing or wrong value"),

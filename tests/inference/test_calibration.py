@@ -45,6 +45,15 @@ def test_float32_logits_give_sums_in_double_precision() -> None:
     assert float((found.sum(dim=1) - 1).abs().max()) < 1e-15
 
 
+def test_biases_are_added_after_the_temperature() -> None:
+    logits = torch.tensor([[2.0]], dtype=torch.float64)
+    found = Calibration(2.0, biases=(0.5,)).probabilities(logits, BINARY)
+    assert found[0, 1].item() == pytest.approx(1 / (1 + math.exp(-1.5)), abs=1e-12)
+    rows, biases = torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64), (0.5, 0.0, -0.5)
+    found = Calibration(2.0, biases=biases).probabilities(rows, THREE)
+    assert np.allclose(found.numpy(), softmax([[1.0, 0.0, -1.0]], axis=1), rtol=0, atol=1e-12)
+
+
 def test_a_higher_temperature_moves_towards_a_half_and_keeps_the_order() -> None:
     logits = torch.tensor([[-3.0], [-1.0], [2.0], [4.0]])
     sure, unsure = (Calibration(t).probabilities(logits, BINARY)[:, 1] for t in (0.5, 5.0))
@@ -64,9 +73,9 @@ def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
         Calibration(threshold=threshold)
 
 
-@given(temperature=temperature, threshold=st.floats(0, 1))
-def test_to_dict_and_back_changes_nothing(temperature: float, threshold: float) -> None:
-    calibration = Calibration(temperature, threshold)
+@given(temperature=temperature, threshold=st.floats(0, 1), biases=st.lists(st.floats(-5, 5), max_size=3))
+def test_to_dict_and_back_changes_nothing(temperature: float, threshold: float, biases: list[float]) -> None:
+    calibration = Calibration(temperature, threshold, tuple(biases))
     assert Calibration.from_dict(calibration.to_dict()) == calibration
 
 

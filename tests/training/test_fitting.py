@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from medfuse.config import RunConfig
 from medfuse.data import Case, to_samples
 from medfuse.errors import DataError, TrainingError
-from medfuse.evaluation import choose_threshold, fit_temperature
+from medfuse.evaluation import choose_threshold, fit_calibration
 from medfuse.inference import Calibration, predict_logits
 from medfuse.training import Fit, fit
 from medfuse.training.fitting import make_preprocessing
@@ -71,15 +71,16 @@ def test_the_best_epoch_s_validation_loss_comes_back_from_its_model(toy_fit: Fit
     assert float(loss) == pytest.approx(toy_fit.history[toy_fit.best_epoch]["validation_loss"], rel=1e-4)
 
 
-def test_temperature_and_threshold_are_those_of_the_validation_cases(toy_fit: Fit, parts: Parts) -> None:
+def test_calibration_and_threshold_are_those_of_the_validation_cases(toy_fit: Fit, parts: Parts) -> None:
     bundle = toy_fit.bundle
     samples = to_samples(parts.validation, bundle.preprocessing)
     labels = [s.targets["malignancy"] for s in samples]
     for condition, logits in predict_logits(bundle, samples).items():
         values = logits["malignancy"].double()
         found = bundle.calibration["malignancy"][condition]
-        assert found.temperature == pytest.approx(fit_temperature(labels, values[:, 0].numpy()))
-        positive = Calibration(found.temperature).probabilities(values, bundle.targets[0])[:, 1].numpy()
+        temperature, biases = fit_calibration(labels, values[:, 0].numpy())
+        assert (found.temperature, found.biases) == (pytest.approx(temperature), pytest.approx(biases))
+        positive = Calibration(temperature, biases=biases).probabilities(values, bundle.targets[0])[:, 1].numpy()
         assert found.threshold == pytest.approx(choose_threshold(labels, positive))
 
 
@@ -95,7 +96,8 @@ def test_a_case_that_lacks_a_modality_does_not_calibrate_it(short: RunConfig, pa
     assert set(plain) == {"fused", "image", "text"}
     # Of one epoch the same weights are kept, whatever the validation cases say.
     for condition in ("text", "fused"):
-        assert one[condition].to_dict() == pytest.approx(two[condition].to_dict(), rel=1e-4), condition
+        assert one[condition].temperature == pytest.approx(two[condition].temperature, rel=1e-4), condition
+        assert one[condition].biases == pytest.approx(two[condition].biases, rel=1e-3), condition
     assert one["image"].temperature != pytest.approx(two["image"].temperature, rel=0.05)
 
 
