@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation.baselines import cross_fitted_logistic, prevalence_baseline
     from medfuse.evaluation.calibration import (
         CalibrationBin,
+        calibrated_loss,
         calibration_curve,
         choose_threshold,
         fit_calibration,
@@ -25,6 +26,7 @@ _HOME = {
     "auroc": "delong",
     "brier": "metrics",
     "CalibrationBin": "calibration",
+    "calibrated_loss": "calibration",
     "calibration_curve": "calibration",
     "choose_threshold": "calibration",
     "cross_fitted_logistic": "baselines",
@@ -49,6 +51,7 @@ __all__ = [
     "auprc",
     "auroc",
     "brier",
+    "calibrated_loss",
     "calibration_curve",
     "choose_threshold",
     "cross_fitted_logistic",

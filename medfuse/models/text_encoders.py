@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from medfuse.errors import ConfigError
 
-__all__ = ["TEXT_ENCODERS", "GruEncoder", "TextEncoder"]
+__all__ = ["TEXT_ENCODERS", "GruEncoder", "TextEncoder", "WordCnnEncoder"]
 
 
 class TextEncoder(nn.Module, ABC):
@@ -91,10 +93,7 @@ class GruEncoder(TextEncoder):
         super().__init__()
         smallest = {"vocabulary_size": 2, "token_size": 1, "hidden_size": 1}
         sizes = {"vocabulary_size": vocabulary_size, "token_size": token_size, "hidden_size": hidden_size}
-        for name, size in sizes.items():
-            if size < smallest[name]:
-                expected = f"{smallest[name]} or more"
-                raise ConfigError(f"model.text_encoder.{name}", f"found {size}", expected=expected)
+        _check_sizes(sizes, smallest)
         self.embedding = nn.Embedding(vocabulary_size, token_size, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
         self.gru = nn.GRU(token_size, hidden_size, batch_first=True, bidirectional=bidirectional)
@@ -121,4 +120,88 @@ class GruEncoder(TextEncoder):
         return features
 
 
-TEXT_ENCODERS: dict[str, type[TextEncoder]] = {"gru": GruEncoder}
+class WordCnnEncoder(TextEncoder):
+    """Convolutions over word embeddings, each as long as a phrase, pooled by the maximum over the tokens.
+
+    Some ten times faster than a GRU on a CPU, and as good where short phrases carry the meaning.
+
+    Parameters
+    ----------
+    vocabulary_size : int
+        Ids 0 (padding) to ``vocabulary_size - 1``.
+    token_size : int
+        D, the length of a word's embedding.
+    lengths : sequence of int
+        Words of the phrases that are looked for.
+    n_phrases : int
+        How many of each length.
+    dropout : float
+        Of the numbers of embedded words and of the features, in [0, 1].
+
+    Raises
+    ------
+    ConfigError
+        If a size is too small.
+
+    Notes
+    -----
+    Source: Kim 2014, Convolutional Neural Networks for Sentence Classification, eq. 1 to 4.
+
+    Examples
+    --------
+    >>> encoder = WordCnnEncoder(10, token_size=4, lengths=(1, 2), n_phrases=3).eval()
+    >>> ids = torch.tensor([[2, 3, 0]])
+    >>> encoder(encoder.embed(ids), ids > 0).shape
+    torch.Size([1, 6])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        token_size: int = 64,
+        lengths: Sequence[int] = (1, 2, 3, 4),
+        n_phrases: int = 32,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        smallest = {"vocabulary_size": 2, "token_size": 1, "n_phrases": 1, "lengths": 1}
+        shortest = min(lengths, default=0)
+        sizes = {
+            "vocabulary_size": vocabulary_size,
+            "token_size": token_size,
+            "n_phrases": n_phrases,
+            "lengths": shortest,
+        }
+        _check_sizes(sizes, smallest)
+        self.embedding = nn.Embedding(vocabulary_size, token_size, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.convolutions = nn.ModuleList(nn.Conv1d(token_size, n_phrases, length) for length in lengths)
+        self.feature_size = n_phrases * len(lengths)
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return the words' embeddings."""
+        embedded: Tensor = self.embedding(token_ids)
+        return embedded
+
+    def token_states(self, embedded: Tensor, token_mask: Tensor) -> Tensor:
+        """Return how well the words from each token on fit each phrase, from 0."""
+        words = self.dropout(embedded).masked_fill(~token_mask[..., None], 0.0).transpose(1, 2)
+        # A phrase may run past the last word: zeros follow it, as padding does.
+        found = [conv(F.pad(words, (0, conv.kernel_size[0] - 1))) for conv in self.convolutions]
+        return F.relu(torch.cat(found, dim=1)).transpose(1, 2)
+
+    def pool(self, states: Tensor, token_mask: Tensor) -> Tensor:
+        """Return the maximum over the real tokens."""
+        features: Tensor = self.dropout(states.masked_fill(~token_mask[..., None], float("-inf")).amax(dim=1))
+        return features
+
+
+def _check_sizes(sizes: Mapping[str, int], smallest: Mapping[str, int]) -> None:
+    for name, size in sizes.items():
+        if size < smallest[name]:
+            expected = f"{smallest[name]} or more"
+            raise ConfigError(f"model.text_encoder.{name}", f"found {size}", expected=expected)
+
+
+TEXT_ENCODERS: dict[str, type[TextEncoder]] = {"gru": GruEncoder, "word_cnn": WordCnnEncoder}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medfuse.config import OptimConfig
 from medfuse.errors import TrainingError
+from medfuse.evaluation import calibrated_loss
 from medfuse.models import StudyClassifier, study_loss
 from medfuse.tensors import Batch
 from medfuse.types import Target
@@ -55,6 +57,7 @@ class ClassifierModule(lightning.LightningModule):
         self.attributes = tuple(attributes)
         self.optim = optim
         self.steps = steps
+        self._validated: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the total loss of a batch; a loss that is not finite ends the training by name."""
@@ -76,9 +79,18 @@ class ClassifierModule(lightning.LightningModule):
         self.averaged.update_parameters(self.model)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the classification loss alone: it is what the answer rests on."""
-        losses = self._losses(batch, self.averaged.module)
-        self.log("validation_loss", losses["classification"], batch_size=len(batch), prog_bar=True)
+        """Gather logits and labels of the targets."""
+        output = self.averaged.module(batch)
+        for target in self.targets:
+            known = batch.target_mask[target.name]
+            logits, labels = output.logits[target.name][known], batch.targets[target.name][known]
+            self._validated.setdefault(target.name, []).append((logits.double().cpu(), labels.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss of the classification alone, once calibrated: that is how its answers will be given."""
+        losses = [_loss_once_calibrated(target, self._validated[target.name]) for target in self.targets]
+        self._validated.clear()
+        self.log("validation_loss", sum(losses) / len(losses), prog_bar=True)
 
     def _losses(self, batch: Batch, model: nn.Module) -> dict[str, Tensor]:
         return study_loss(
@@ -99,3 +111,10 @@ class ClassifierModule(lightning.LightningModule):
             optimizer, max_lr=self.optim.learning_rate, total_steps=max(self.steps, 2)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _loss_once_calibrated(target: Target, parts: Sequence[tuple[Tensor, Tensor]]) -> float:
+    logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+    if not torch.isfinite(logits).all():
+        return math.nan
+    return calibrated_loss(labels.numpy(), (logits[:, 0] if target.kind == "binary" else logits).numpy())

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from medfuse.config import RunConfig
 from medfuse.data import Case, to_samples
 from medfuse.errors import DataError, TrainingError
-from medfuse.evaluation import choose_threshold, fit_calibration
+from medfuse.evaluation import calibrated_loss, choose_threshold, fit_calibration
 from medfuse.inference import Calibration, predict_logits
 from medfuse.training import Fit, fit
 from medfuse.training.fitting import make_preprocessing
@@ -63,12 +63,12 @@ def test_the_model_of_the_best_epoch_is_restored(short: RunConfig, parts: Parts,
 
 def test_the_best_epoch_s_validation_loss_comes_back_from_its_model(toy_fit: Fit, parts: Parts) -> None:
     samples = to_samples(parts.validation, toy_fit.bundle.preprocessing)
-    labels = torch.tensor([float(s.targets["malignancy"]) for s in samples])
+    labels = [s.targets["malignancy"] for s in samples]
     has = [(s.image is not None, s.token_ids is not None) for s in samples]
     assert all(image and text for image, text in has)
     logits = predict_logits(toy_fit.bundle, samples)["fused"]["malignancy"][:, 0]
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
-    assert float(loss) == pytest.approx(toy_fit.history[toy_fit.best_epoch]["validation_loss"], rel=1e-4)
+    # Once calibrated, as the answers will be given.
+    assert calibrated_loss(labels, logits.numpy()) == pytest.approx(toy_fit.history[toy_fit.best_epoch]["validation_loss"], rel=1e-4)
 
 
 def test_calibration_and_threshold_are_those_of_the_validation_cases(toy_fit: Fit, parts: Parts) -> None:
@@ -153,10 +153,11 @@ def test_without_a_finite_validation_loss_the_training_fails_by_name(
 ) -> None:
     from medfuse.training.module import ClassifierModule
 
-    def nothing(self: ClassifierModule, batch: object, batch_idx: int) -> None:
-        self.log("validation_loss", torch.tensor(float("nan")), batch_size=1)
+    def broken(self: ClassifierModule) -> None:
+        for parameter in self.averaged.parameters():
+            parameter.data.fill_(float("nan"))
 
-    monkeypatch.setattr(ClassifierModule, "validation_step", nothing)
+    monkeypatch.setattr(ClassifierModule, "on_validation_epoch_start", broken)
     with pytest.raises(TrainingError, match="no epoch had a finite validation loss"):
         fit(short, train=parts.train, validation=parts.validation)
 
