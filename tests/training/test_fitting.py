@@ -68,7 +68,9 @@ def test_the_best_epoch_s_validation_loss_comes_back_from_its_model(toy_fit: Fit
     assert all(image and text for image, text in has)
     logits = predict_logits(toy_fit.bundle, samples)["fused"]["malignancy"][:, 0]
     # Once calibrated, as the answers will be given.
-    assert calibrated_loss(labels, logits.numpy()) == pytest.approx(toy_fit.history[toy_fit.best_epoch]["validation_loss"], rel=1e-4)
+    assert calibrated_loss(labels, logits.numpy()) == pytest.approx(
+        toy_fit.history[toy_fit.best_epoch]["validation_loss"], rel=1e-4
+    )
 
 
 def test_calibration_and_threshold_are_those_of_the_validation_cases(toy_fit: Fit, parts: Parts) -> None:
