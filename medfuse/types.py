@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medfuse.errors import DataError, GeometryError, LesionPositionError, UsageError
+from medfuse.errors import DataError, GeometryError, LesionPositionError, UsageError, nearest_name
 
 __all__ = [
     "Array",
@@ -150,9 +150,23 @@ class Finding:
     section : str
         Name of the section that holds it.
     size_mm : tuple of float
-        One to three axes in mm, empty if no size is stated in the sentence.
+        One to three axes in mm, of a range the upper end; empty if no size is stated.
     experiencer : {"patient", "family"}
         Whom the report speaks of.
+    certainty : float
+        How surely the report says that the finding is there: 1 stated, 0.75 likely, 0.5 possible, 0.25 doubtful,
+        0 denied.
+    change : {"", "new", "larger", "smaller", "stable", "resolved"}
+        Since an earlier examination; empty if the report does not say.
+    laterality : {"", "left", "right", "bilateral"}
+    anatomy : str
+        Region that the report puts it in, for example ``"lung"``; empty if it does not say.
+    size_below_mm : float, optional
+        Upper bound where only that is stated ("sub-centimetre").
+    previous_size_mm : tuple of float
+        Size that the report gives of an earlier examination.
+    series_image : str
+        Image that shows it, as ``"series:image"``; empty if none is named.
 
     Raises
     ------
@@ -167,6 +181,13 @@ class Finding:
     section: str = "body"
     size_mm: tuple[float, ...] = ()
     experiencer: Literal["patient", "family"] = "patient"
+    certainty: float = 1.0
+    change: str = ""
+    laterality: str = ""
+    anatomy: str = ""
+    size_below_mm: float | None = None
+    previous_size_mm: tuple[float, ...] = ()
+    series_image: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end:
@@ -185,12 +206,42 @@ class RadiologyReport:
     sentences : tuple of (int, int)
         Character offsets.
     findings : tuple of Finding
+    language : str
+        ISO 639-1 code of the language that it was read in; empty if it holds no word.
+    label_sets : mapping of str to mapping of str to int
+        What `labels` returns, by scheme.
     """
 
     text: str
     sections: tuple[Section, ...] = ()
     sentences: tuple[tuple[int, int], ...] = ()
     findings: tuple[Finding, ...] = ()
+    language: str = "en"
+    label_sets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def labels(self, scheme: str) -> dict[str, int]:
+        """Return the labels of a published scheme.
+
+        Parameters
+        ----------
+        scheme : {"chest14", "ctrate18"}
+            Labels of ChestX-ray14, or of CT-RATE.
+
+        Returns
+        -------
+        dict of str to int
+            1 present, 0 absent, -1 uncertain; a label that the report does not mention is not in it.
+
+        Raises
+        ------
+        UsageError
+            If there is no such scheme.
+        """
+        if scheme not in self.label_sets:
+            raise UsageError(
+                f"labels {scheme!r}", "found no such scheme", expected=nearest_name(scheme, self.label_sets)
+            )
+        return dict(self.label_sets[scheme])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

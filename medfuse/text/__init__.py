@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from medfuse.text.annotation import annotate, annotate_many
     from medfuse.text.context import Assertion, assert_status
     from medfuse.text.findings import find_findings
+    from medfuse.text.labels import label_names
+    from medfuse.text.lexicon import Lexicon, concept_wordings, load_lexicon
     from medfuse.text.sections import find_sections, select_sections
     from medfuse.text.sentences import find_sentences
     from medfuse.text.tokens import Encoding, ReportTokenizer
@@ -16,26 +18,34 @@ if TYPE_CHECKING:
 _HOME = {
     "Assertion": "context",
     "Encoding": "tokens",
+    "Lexicon": "lexicon",
     "ReportTokenizer": "tokens",
     "annotate": "annotation",
     "annotate_many": "annotation",
     "assert_status": "context",
+    "concept_wordings": "lexicon",
     "find_findings": "findings",
     "find_sections": "sections",
     "find_sentences": "sentences",
+    "label_names": "labels",
+    "load_lexicon": "lexicon",
     "select_sections": "sections",
 }
 
 __all__ = [
     "Assertion",
     "Encoding",
+    "Lexicon",
     "ReportTokenizer",
     "annotate",
     "annotate_many",
     "assert_status",
+    "concept_wordings",
     "find_findings",
     "find_sections",
     "find_sentences",
+    "label_names",
+    "load_lexicon",
     "select_sections",
 ]
 

@@ -7,20 +7,26 @@ from itertools import islice
 
 from medfuse.errors import ReportTextError, UsageError
 from medfuse.text.findings import find_findings
-from medfuse.text.sections import find_sections
-from medfuse.text.sentences import find_sentences
+from medfuse.text.labels import make_labels
+from medfuse.text.language import check_language
+from medfuse.text.lexicon import Lexicon, load_lexicon
+from medfuse.text.sections import find_headings, sections_of
+from medfuse.text.sentences import sentences_of
+from medfuse.text.words import find_words
 from medfuse.types import RadiologyReport
 
 __all__ = ["annotate", "annotate_many"]
 
 
-def annotate(text: str) -> RadiologyReport:
+def annotate(text: str, *, lexicon: Lexicon | None = None) -> RadiologyReport:
     """Annotate one report.
 
     Parameters
     ----------
     text : str
         English; every offset of the result points into it.
+    lexicon : Lexicon, optional
+        From `load_lexicon`, with concepts of one's own; by default the room's.
 
     Returns
     -------
@@ -29,17 +35,21 @@ def annotate(text: str) -> RadiologyReport:
     Raises
     ------
     ReportTextError
-        If the text holds no letter and no digit.
+        If the text holds no letter and no digit, or is in a language that the lexicon does not cover: that nothing
+        is found in it would not mean that nothing is there.
 
     Examples
     --------
     >>> report = annotate("FINDINGS: A 9 mm spiculated nodule. No pleural effusion.")
     >>> [(f.concept, f.status, f.size_mm) for f in report.findings]
     [('spiculation', 'present', ()), ('nodule', 'present', (9.0,)), ('pleural_effusion', 'absent', ())]
+    >>> report.labels("chest14")
+    {'Nodule': 1, 'Effusion': 0}
     """
-    if not any(character.isalnum() for character in text):
+    report = _annotate(text, lexicon or load_lexicon(), where="report")
+    if not report.language:
         raise ReportTextError("report", "found no word", expected="text with at least one letter or digit")
-    return next(annotate_many([text]))
+    return report
 
 
 def annotate_many(texts: Iterable[str], *, batch_size: int = 64) -> Iterator[RadiologyReport]:
@@ -55,13 +65,15 @@ def annotate_many(texts: Iterable[str], *, batch_size: int = 64) -> Iterator[Rad
     Yields
     ------
     RadiologyReport
-        One a text, in order. A text without a word, which `annotate` refuses, has no section, sentence or
-        finding: one blank row does not end the table.
+        One a text, in order. A text without a word, which `annotate` refuses, has no section, sentence, finding or
+        language: one blank row does not end the table.
 
     Raises
     ------
     UsageError
         If `batch_size` is below 1.
+    ReportTextError
+        If a text is in a language that the lexicon does not cover, by its number.
 
     Examples
     --------
@@ -70,15 +82,20 @@ def annotate_many(texts: Iterable[str], *, batch_size: int = 64) -> Iterator[Rad
     """
     if batch_size < 1:
         raise UsageError("batch_size", "found a number below 1", expected="1 or more")
-    return _annotate_batches(iter(texts), batch_size)
+    return _annotate_batches(enumerate(texts), batch_size)
 
 
-def _annotate_batches(texts: Iterator[str], batch_size: int) -> Iterator[RadiologyReport]:
+def _annotate_batches(texts: Iterator[tuple[int, str]], batch_size: int) -> Iterator[RadiologyReport]:
+    lexicon = load_lexicon()
     while batch := list(islice(texts, batch_size)):
-        yield from [_annotate(text) for text in batch]
+        yield from [_annotate(text, lexicon, where=f"report {number}") for number, text in batch]
 
 
-def _annotate(text: str) -> RadiologyReport:
-    sections = find_sections(text)
-    sentences = find_sentences(text)
-    return RadiologyReport(text, sections, sentences, find_findings(text, sections, sentences))
+def _annotate(text: str, lexicon: Lexicon, *, where: str) -> RadiologyReport:
+    words = find_words(text)
+    language = check_language(words, lexicon, where=where)
+    headings = find_headings(text)
+    sections = sections_of(text, headings)
+    sentences = sentences_of(text, headings)
+    findings = find_findings(text, sections, sentences, headings=headings, lexicon=lexicon, words=words)
+    return RadiologyReport(text, sections, sentences, findings, language, make_labels(findings))

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from medfuse.errors import UsageError
+from medfuse.text.lexicon import load_lexicon
 from medfuse.text.sentences import find_sentences
-from medfuse.text.words import PhraseFinder, find_words, read_data
+from medfuse.text.words import Match, Words, find_words, read_data
 from medfuse.types import Status
 
-__all__ = ["Assertion", "assert_status", "assess"]
+__all__ = ["Assertion", "Clauses", "assert_status"]
 
-_BEFORE = ("absent_before", "uncertain_before", "historical_before", "family")
-_ANSWER = re.compile(r"\s{0,3}[:–—-]\s{0,3}([\w\s-]{2,20}?)[\s.]{0,5}")
-_AFTER = ("absent_after", "uncertain_after", "historical_after")
+CERTAINTY = {"likely": 0.75, "possible": 0.5, "doubtful": 0.25}
+"""How surely a finding is there, by the strongest doubt that reaches it."""
+
+_ANSWER = re.compile(r"\s{0,3}[:–—-]\s{0,3}([\w\s/-]{2,20}?)[\s.]{0,5}")
+# Words that the trigger's own auxiliary ("was", "have been") takes in front of it.
+_VERB_ROOM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,16 @@ class Assertion:
     negated, uncertain, historical : bool
     experiencer : {"patient", "family"}
         Whom the report speaks of.
+    certainty : float
+        How surely the finding is there: 1 if stated, 0 if denied, between them 0.75 (likely), 0.5 (possible) and
+        0.25 (doubtful).
     """
 
     negated: bool = False
     uncertain: bool = False
     historical: bool = False
     experiencer: Literal["patient", "family"] = "patient"
+    certainty: float = 1.0
 
     @property
     def status(self) -> Status:
@@ -84,87 +92,102 @@ def assert_status(text: str, spans: Sequence[tuple[int, int]]) -> list[Assertion
     for start, end in spans:
         if not 0 <= start < end <= len(text):
             raise UsageError("assert_status spans", "found a span outside the text", expected="0 <= start < end")
-    sentences = find_sentences(text)
+    words, sentences = find_words(text), find_sentences(text)
     starts = [start for start, _ in sentences]
-    inside: dict[int, list[int]] = {}
-    for i, (start, _) in enumerate(spans):
-        inside.setdefault(bisect_right(starts, start) - 1, []).append(i)
-    answers = [Assertion()] * len(spans)
-    for sentence, members in inside.items():
-        if sentence >= 0:
-            for i, answer in zip(members, assess(text, sentences[sentence], [spans[i] for i in members]), strict=True):
-                answers[i] = answer
+    clauses: dict[int, Clauses] = {}
+    answers = []
+    for span in spans:
+        number = bisect_right(starts, span[0]) - 1
+        if number < 0:
+            answers.append(Assertion())
+            continue
+        if number not in clauses:
+            hits = load_lexicon().trie(words, *words.inside(*sentences[number]))
+            clauses[number] = Clauses(text, words, sentences[number], hits)
+        answers.append(clauses[number].assess(span))
     return answers
 
 
-def assess(text: str, sentence: tuple[int, int], spans: Sequence[tuple[int, int]]) -> list[Assertion]:
-    """Say what one sentence says of each span that begins in it.
+class Clauses:
+    """The triggers of one sentence, and how far each reaches.
 
     Parameters
     ----------
     text : str
+    words : Words
+        Of the whole text.
     sentence : (int, int)
-    spans : sequence of (int, int)
-
-    Returns
-    -------
-    list of Assertion
-        One a span.
+        Character offsets.
+    hits : mapping of str to list of Match
+        What the lexicon's trie found among the words of the sentence.
     """
-    words = find_words(text, *sentence)
-    triggers = [(a, b, kind) for a, b, phrase in _triggers()(text, words) for kind in phrase.split()]
-    verbs = [a for a, _, _ in _clause_verbs()(text, words)]
-    return [
-        _assess_answer(text[end : sentence[1]]) or _assess_span((start, end), triggers, verbs) for start, end in spans
-    ]
+
+    def __init__(
+        self, text: str, words: Words, sentence: tuple[int, int], hits: Mapping[str, list[Match[Any]]]
+    ) -> None:
+        self._text, self._words, self._sentence = text, words, sentence
+        self._triggers = hits.get("trigger", [])
+        self._verbs = [verb.first for verb in hits.get("verb", [])]
+        self._ends = [match for match in self._triggers if "ends" in match.value]
+
+    def assess(self, span: tuple[int, int]) -> Assertion:
+        """Say what the sentence says of a span that begins in it.
+
+        Parameters
+        ----------
+        span : (int, int)
+            Character offsets.
+
+        Returns
+        -------
+        Assertion
+        """
+        if answered := _read_answer(self._text, span[1], self._sentence[1]):
+            return answered
+        if not self._triggers:
+            return Assertion()
+        said = self._said(*self._words.inside(*span))
+        negated = "absent" in said
+        doubts = [CERTAINTY[kind] for kind in CERTAINTY if kind in said]
+        return Assertion(
+            negated,
+            bool(doubts),
+            "historical" in said,
+            "family" if "family" in said else "patient",
+            0.0 if negated else min(doubts, default=1.0),
+        )
+
+    def _said(self, first: int, last: int) -> set[str]:
+        """Return what the triggers that reach the words ``first`` up to ``last`` say."""
+        said: set[str] = set()
+        floor = max((match.last for match in self._ends if match.last <= first), default=-1)
+        ceiling = min((match.first for match in self._ends if match.first >= last), default=None)
+        for match in self._triggers:
+            if match.last <= first:
+                if floor <= match.first:
+                    said.update(kind.removesuffix("_before") for kind in match.value if not kind.endswith("_after"))
+            elif match.first < last or (ceiling is not None and match.first >= ceiling):
+                continue
+            elif self._verb_is_its_own(last, match.first):
+                said.update(kind.removesuffix("_after") for kind in match.value if kind.endswith("_after"))
+        return said
+
+    def _verb_is_its_own(self, last: int, trigger: int) -> bool:
+        """Tell whether no other verb stands between a concept and a trigger behind it."""
+        number = bisect_right(self._verbs, last - 1)
+        return number == len(self._verbs) or self._verbs[number] >= trigger - _VERB_ROOM
 
 
-def _assess_answer(behind: str) -> Assertion | None:
+def _read_answer(text: str, start: int, end: int) -> Assertion | None:
     """Read a form's "none" in "Effusion: none."; None if what stands behind a concept is no such answer."""
-    if not (answer := _ANSWER.fullmatch(behind)):
+    if end - start > 30 or not (answer := _ANSWER.fullmatch(text, start, end)):
         return None
     kind = _answers().get(" ".join(answer[1].lower().split()))
-    return Assertion(negated=kind == "absent", uncertain=kind == "uncertain") if kind else None
-
-
-def _assess_span(span: tuple[int, int], triggers: list[tuple[int, int, str]], verbs: list[int]) -> Assertion:
-    start, end = span
-    said = set()
-    floor = max((b for _, b, kind in triggers if kind == "ends" and b <= start), default=-1)
-    ceiling = min((a for a, _, kind in triggers if kind == "ends" and a >= end), default=None)
-    for a, b, kind in triggers:
-        if kind in _BEFORE and floor <= a and b <= start:
-            said.add(kind.removesuffix("_before"))
-        elif kind in _AFTER and a >= end and (ceiling is None or a < ceiling):
-            first_verb = bisect_right(verbs, end - 1)
-            if first_verb == len(verbs) or verbs[first_verb] >= a - _VERB_ROOM:
-                said.add(kind.removesuffix("_after"))
-    return Assertion(
-        "absent" in said, "uncertain" in said, "historical" in said, "family" if "family" in said else "patient"
-    )
-
-
-# Characters that the trigger's own auxiliary ("was ", "have been ") takes in front of it.
-_VERB_ROOM = len("have been ")
+    if kind is None:
+        return None
+    return Assertion(negated=True, certainty=0.0) if kind == "absent" else Assertion(uncertain=True, certainty=0.5)
 
 
 @cache
 def _answers() -> dict[str, str]:
     return {answer: kind for kind, answers in read_data("triggers.yaml")["answers"].items() for answer in answers}
-
-
-@cache
-def _triggers() -> PhraseFinder:
-    content = read_data("triggers.yaml")
-    kinds: dict[str, set[str]] = {}
-    for kind in (*_BEFORE, *_AFTER, "ends", "nothing"):
-        for phrase in content[kind]:
-            kinds.setdefault(phrase, set()).add(kind)
-    for entry in content["both"]:
-        kinds[entry["phrase"]] = set(entry["is"])
-    return PhraseFinder((" ".join(sorted(kind)), phrase) for phrase, kind in kinds.items())
-
-
-@cache
-def _clause_verbs() -> PhraseFinder:
-    return PhraseFinder(("verb", verb) for verb in read_data("triggers.yaml")["clause_verbs"])

@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources import files
-
-import yaml
 
 from medfuse.errors import UsageError, nearest_name
+from medfuse.text.words import read_data
 from medfuse.types import RadiologyReport, Section
 
-__all__ = ["BODY", "find_headings", "find_sections", "select_sections"]
+__all__ = ["BODY", "find_headings", "find_sections", "sections_of", "select_sections"]
 
 BODY = "body"
 """Name of text that no header precedes."""
@@ -91,9 +89,14 @@ def find_sections(text: str) -> tuple[Section, ...]:
     >>> [(s.name, text[s.start : s.end]) for s in find_sections(text)]
     [('body', 'Chest CT.'), ('findings', 'A nodule.'), ('impression', 'Nodule.')]
     """
+    return sections_of(text, find_headings(text))
+
+
+def sections_of(text: str, headings: Sequence[tuple[str, int, int]]) -> tuple[Section, ...]:
+    """Return the headed parts of a report whose headings are known; see `find_sections`."""
     sections = []
     name, start = BODY, 0
-    for opened, heading_start, heading_end in _headings(text):
+    for opened, heading_start, heading_end in headings:
         if opened != CONTINUED:
             sections.append(_trimmed(text, name, start, heading_start))
             name, start = opened, heading_end
@@ -191,7 +194,7 @@ def _name_of_capitals(words: str) -> str | None:
 
 @cache
 def _titles() -> _Titles:
-    content = yaml.safe_load(files("medfuse.text").joinpath("section_titles.yaml").read_text(encoding="utf-8"))
+    content = read_data("section_titles.yaml")
     return _Titles(
         {title: name for name, titles in content["titles"].items() for title in titles},
         {word: name for name, words in content["key_words"].items() for word in words},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from medfuse.text.sections import find_headings
 
-__all__ = ["MAX_SENTENCE_CHARACTERS", "find_sentences"]
+__all__ = ["MAX_SENTENCE_CHARACTERS", "find_sentences", "sentences_of"]
 
 MAX_SENTENCE_CHARACTERS = 2000
 """Longer runs are cut at a space: the work on one sentence stays bounded, whatever comes in."""
@@ -48,9 +49,14 @@ def find_sentences(text: str) -> tuple[tuple[int, int], ...]:
     >>> [text[a:b] for a, b in find_sentences(text)]
     ['A 1.2 cm nodule.', 'No effusion.', '2. Dr. Low agrees.']
     """
+    return sentences_of(text, find_headings(text))
+
+
+def sentences_of(text: str, headings: Sequence[tuple[str, int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return the sentences of a report whose headings are known; see `find_sentences`."""
     sentences: list[tuple[int, int]] = []
     start = 0
-    for _, heading_start, heading_end in (*find_headings(text), ("", len(text), len(text))):
+    for _, heading_start, heading_end in (*headings, ("", len(text), len(text))):
         for a, b in _split(text, start, heading_start):
             sentences += _trimmed_pieces(text, a, b)
         start = heading_end

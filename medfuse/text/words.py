@@ -1,90 +1,152 @@
-"""Words with their offsets, and a matcher for lists of phrases over them."""
+"""Words with their offsets, and a matcher for many phrases at once."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 
-if TYPE_CHECKING:
-    from spacy.language import Language
-    from spacy.tokens import Doc
+__all__ = ["Match", "PhraseTrie", "Words", "find_words", "read_data", "read_yaml"]
 
-__all__ = ["PhraseFinder", "find_words", "read_data"]
+Value = TypeVar("Value")
 
+# What de-identification left in place of a name or date; it is no word: "the heart XXXX is enlarged".
+_MASK = r"\*\*[A-Z][A-Z-]{0,30}(?:\[[^\]\n]{0,80}\])?|\[\*\*[^*\n]{0,80}\*\*\]|\b[Xx]{3,}\b|_{3,}"
 # Hyphens divide words and are no words themselves, so that "ground-glass" and "ground glass" are one phrase.
-_WORD = re.compile(r"-ve\b|\d+(?:\.\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[^\w\s-]")
-
-_OTHER = "_"
-
-Match = tuple[int, int, str]
-
-
-def find_words(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Return the offsets of the words and punctuation marks in ``text[start:end]``.
-
-    Examples
-    --------
-    >>> text = "A 1.2-cm nodule."
-    >>> [text[a:b] for a, b in find_words(text, 0, len(text))]
-    ['A', '1.2', 'cm', 'nodule', '.']
-    """
-    return [match.span() for match in _WORD.finditer(text, start, end)]
+_WORD = re.compile(
+    rf"(?:{_MASK})|([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:['’]+[^\W\d_]+)*|[^\w\s-])",
+    re.IGNORECASE,
+)
+_QUOTES = str.maketrans("’", "'")
+_LAST = None
 
 
-class PhraseFinder:
-    r"""Find phrases by their words; case and the white space between the words do not matter.
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words and punctuation marks of a text, in order.
 
     Parameters
     ----------
-    phrases : iterable of (str, str)
-        A label and a phrase of it.
+    lower : list of str
+        Each in lower case.
+    starts, ends : list of int
+        Character offsets in the untouched text.
+    """
+
+    lower: list[str]
+    starts: list[int]
+    ends: list[int]
+
+    def inside(self, start: int, end: int) -> tuple[int, int]:
+        """Return the numbers of the first word in ``text[start:end]`` and of the first behind it."""
+        return bisect_left(self.starts, start), bisect_left(self.starts, end)
+
+
+def find_words(text: str) -> Words:
+    """Return the words and punctuation marks of a text; what de-identification masked is left out.
 
     Examples
     --------
-    >>> text = "Large Pleural\n effusion"
-    >>> PhraseFinder([("fluid", "effusion"), ("fluid", "pleural effusion")])(text, find_words(text, 0, len(text)))
-    [(6, 23, 'fluid')]
+    >>> find_words("A 1.2-cm XXXX nodule.").lower
+    ['a', '1.2', 'cm', 'nodule', '.']
+    """
+    found = [(match[1], match.start(), match.end()) for match in _WORD.finditer(text) if match[1]]
+    if not found:
+        return Words([], [], [])
+    words, starts, ends = zip(*found, strict=True)
+    return Words([word.lower().translate(_QUOTES) for word in words], list(starts), list(ends))
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Generic[Value]):
+    """One phrase found: words ``first`` up to, not including, ``last``."""
+
+    first: int
+    last: int
+    value: Value
+
+
+class PhraseTrie(Generic[Value]):
+    """Find all phrases of all kinds in one walk over the words.
+
+    Within one kind the longest phrase that begins at a word wins, and matches do not overlap. Case, hyphens and white
+    space do not matter.
+
+    Parameters
+    ----------
+    phrases : iterable of (str, str, Value)
+        A kind, a phrase, and what it stands for.
+
+    Examples
+    --------
+    >>> trie = PhraseTrie([("concept", "effusion", "fluid"), ("concept", "pleural effusion", "fluid")])
+    >>> trie(find_words("Large Pleural effusion"), 0, 3)
+    {'concept': [Match(first=1, last=3, value='fluid')]}
     """
 
-    def __init__(self, phrases: Iterable[tuple[str, str]]) -> None:
-        from spacy.matcher import PhraseMatcher
+    def __init__(self, phrases: Iterable[tuple[str, str, Value]]) -> None:
+        self._root: dict[str | None, Any] = {}
+        self.vocabulary: set[str] = set()
+        for kind, phrase, value in phrases:
+            node = self._root
+            for word in find_words(phrase).lower:
+                self.vocabulary.add(word)
+                node = node.setdefault(word, {})
+            node.setdefault(_LAST, {})[kind] = value
 
-        self._matcher = PhraseMatcher(_language().vocab)
-        self._known: set[str] = set()
-        for label, phrase in phrases:
-            words = find_words(phrase, 0, len(phrase))
-            self._known.update(phrase[a:b].lower() for a, b in words)
-            self._matcher.add(label, [self._document(phrase, words)])
+    def __call__(self, words: Words, first: int, last: int) -> dict[str, list[Match[Value]]]:
+        """Return the matches of each kind among the words ``first`` up to, not including, ``last``."""
+        lower, root = words.lower, self._root
+        found: dict[str, list[Match[Value]]] = {}
+        taken: dict[str, int] = {}
+        for i in range(first, last):
+            node = root.get(lower[i])
+            if node is None:
+                continue
+            best: dict[str, tuple[int, Value]] = {}
+            j = i + 1
+            while node is not None:
+                for kind, value in node.get(_LAST, {}).items():
+                    best[kind] = (j, value)
+                node = node.get(lower[j]) if j < last else None
+                j += 1
+            for kind, (stop, value) in best.items():
+                if i >= taken.get(kind, 0):
+                    taken[kind] = stop
+                    found.setdefault(kind, []).append(Match(i, stop, value))
+        return found
 
-    def __call__(self, text: str, words: Sequence[tuple[int, int]]) -> list[Match]:
-        """Return (start, end, label) in order without overlaps; the longest phrase wins, then the first."""
-        from spacy.util import filter_spans
 
-        if not words:
-            return []
-        spans = filter_spans(self._matcher(self._document(text, words), as_spans=True))
-        return [(words[span.start][0], words[span.end - 1][1], span.label_) for span in spans]
-
-    def _document(self, text: str, words: Sequence[tuple[int, int]]) -> Doc:
-        # spaCy remembers each new word for good; words of no phrase are blanked, so that memory stays flat.
-        from spacy.tokens import Doc
-
-        lowered = [text[a:b].lower() for a, b in words]
-        return Doc(_language().vocab, words=[word if word in self._known else _OTHER for word in lowered])
-
-
-def read_data(name: str) -> Any:
-    """Return the content of one of the room's own YAML files."""
-    return yaml.safe_load(files("medfuse.text").joinpath(name).read_text(encoding="utf-8"))
+def read_yaml(content: str) -> Any:
+    """Return what a YAML text holds, read by the fast loader where PyYAML has it."""
+    return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
 
 
 @cache
-def _language() -> Language:
-    import spacy
+def read_data(name: str) -> Any:
+    """Return the content of one of the room's own YAML files."""
+    return read_yaml(files("medfuse.text").joinpath("data", name).read_text(encoding="utf-8"))
 
-    return spacy.blank("en")
+
+def with_plural(wording: str) -> tuple[str, ...]:
+    """Return a wording and its regular plural.
+
+    Examples
+    --------
+    >>> with_plural("opacity"), with_plural("mass")
+    (('opacity', 'opacities'), ('mass', 'masses'))
+    """
+    if wording.endswith("y") and wording[-2:-1] not in tuple("aeiou"):
+        return wording, f"{wording[:-1]}ies"
+    return wording, wording + ("es" if wording.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def joined(words: Sequence[str]) -> str:
+    """Return words as one phrase."""
+    return " ".join(words)

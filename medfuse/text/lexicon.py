@@ -1,0 +1,167 @@
+"""The words that the annotator knows, read from the room's data files and compiled into one trie."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medfuse.errors import ConfigError
+from medfuse.text.words import PhraseTrie, read_data, read_yaml, with_plural
+from medfuse.types import Status
+
+__all__ = ["Lexicon", "Predicate", "concept_wordings", "load_lexicon"]
+
+REGIONS = ("general", "chest", "abdomen", "brain", "musculoskeletal")
+_TRIGGERS = (
+    "absent_before", "absent_after", "likely_before", "likely_after", "possible_before", "possible_after",
+    "doubtful_before", "doubtful_after", "historical_before", "historical_after", "family", "ends", "nothing",
+)  # fmt: skip
+
+Phrase = tuple[str, str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """What words say of a subject: "enlarged" of statement 3 is cardiomegaly, present.
+
+    Parameters
+    ----------
+    statement : int
+        Number of the statement whose subjects it is said of.
+    concept : str
+    status : {"present", "absent", "uncertain"}
+    """
+
+    statement: int
+    concept: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """All phrases in one trie, and what concerns concepts alone.
+
+    Parameters
+    ----------
+    trie : PhraseTrie
+        Kinds "concept", "subject", "predicate", "trigger", "verb", "region", "side", "change".
+    wordings : mapping of str to tuple of str
+        The wordings of each concept, without plurals.
+    measured, describing : frozenset of str
+        Concepts that can have a size, and those that only describe the next one.
+    """
+
+    trie: PhraseTrie[Any]
+    wordings: Mapping[str, tuple[str, ...]]
+    measured: frozenset[str]
+    describing: frozenset[str]
+
+
+def load_lexicon(extensions: Sequence[Path] = ()) -> Lexicon:
+    """Compile the lexicon.
+
+    Parameters
+    ----------
+    extensions : sequence of Path
+        YAML files with further ``concepts``, ``measured``, ``describing`` and ``statements``, in the form of the
+        room's own ``lexicon_<region>.yaml``. A concept that exists gains wordings.
+
+    Returns
+    -------
+    Lexicon
+
+    Raises
+    ------
+    ConfigError
+        If a file cannot be read as such.
+
+    Examples
+    --------
+    >>> "pleural effusion" in load_lexicon().wordings["pleural_effusion"]
+    True
+    """
+    return _load(tuple(extensions))
+
+
+def concept_wordings(concept: str) -> tuple[str, ...]:
+    """Return the wordings of a concept, without plurals; empty for one that the lexicon does not hold.
+
+    Examples
+    --------
+    >>> "pneumothorax" in concept_wordings("pneumothorax")
+    True
+    """
+    return load_lexicon().wordings.get(concept, ())
+
+
+@cache
+def _load(extensions: tuple[Path, ...]) -> Lexicon:
+    contents = [read_data(f"lexicon_{region}.yaml") for region in REGIONS] + [_read(path) for path in extensions]
+    wordings: dict[str, tuple[str, ...]] = {}
+    for content in contents:
+        for concept, words in content.get("concepts", {}).items():
+            wordings[concept] = (*wordings.get(concept, ()), *words)
+    phrases = [
+        *_concept_phrases(wordings),
+        *_statement_phrases([s for content in contents for s in content.get("statements", ())]),
+        *_trigger_phrases(read_data("triggers.yaml")),
+        *_anatomy_phrases(read_data("anatomy.yaml")),
+    ]
+    measured, describing = (
+        frozenset(concept for content in contents for concept in content.get(key, ()))
+        for key in ("measured", "describing")
+    )
+    return Lexicon(PhraseTrie(phrases), wordings, measured, describing)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"lexicon {path.name}", "cannot be read", expected="a YAML file") from error
+    known = {"concepts": dict, "measured": list, "describing": list, "statements": list}
+    if not isinstance(content, dict) or any(not isinstance(content[k], known.get(k, ())) for k in content):
+        raise ConfigError(f"lexicon {path.name}", "found another form", expected=f"the keys {', '.join(known)}")
+    return content
+
+
+def _concept_phrases(wordings: Mapping[str, Iterable[str]]) -> Iterator[Phrase]:
+    for concept, words in wordings.items():
+        yield from (("concept", form, concept) for word in words for form in with_plural(word))
+
+
+def _statement_phrases(statements: Sequence[Mapping[str, Any]]) -> Iterator[Phrase]:
+    subjects: dict[str, list[int]] = defaultdict(list)
+    predicates: dict[str, list[Predicate]] = defaultdict(list)
+    for number, statement in enumerate(statements):
+        for subject in statement["about"]:
+            for form in with_plural(subject):
+                subjects[form].append(number)
+        for concept, said in statement["says"].items():
+            for status, words in said.items():
+                for word in words:
+                    predicates[word].append(Predicate(number, concept, status))
+    yield from (("subject", subject, tuple(numbers)) for subject, numbers in subjects.items())
+    yield from (("predicate", word, tuple(said)) for word, said in predicates.items())
+
+
+def _trigger_phrases(content: Mapping[str, Any]) -> Iterator[Phrase]:
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for kind in _TRIGGERS:
+        for phrase in content[kind]:
+            kinds[phrase].add(kind)
+    for entry in content["both"]:
+        kinds[entry["phrase"]] = set(entry["is"])
+    yield from (("trigger", phrase, frozenset(said)) for phrase, said in kinds.items())
+    yield from (("verb", verb, None) for verb in content["clause_verbs"])
+
+
+def _anatomy_phrases(content: Mapping[str, Any]) -> Iterator[Phrase]:
+    for kind, key in (("region", "regions"), ("side", "sides"), ("change", "changes")):
+        yield from ((kind, word, name) for name, words in content[key].items() for word in words)

@@ -1,0 +1,117 @@
+"""Findings said by a subject and a predicate: "the heart is enlarged", "calcific plaques in the aorta"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medfuse.text.lexicon import Predicate
+from medfuse.text.words import Match, Words
+from medfuse.types import Status
+
+__all__ = ["Statement", "find_statements"]
+
+_REACH = 18
+"""Most words between a subject and what is said of it."""
+_BESIDE = 3
+"""Most words between what is said and a subject behind it that no preposition joins: "normal cardiac size"."""
+_JOINING = frozenset(
+    ["in", "of", "at", "on", "along", "within", "to", "involving", "throughout", "around", "over", "for"]
+)
+_LINKING = frozenset([
+    "is", "are", "was", "were", "be", "been", "being", "seen", "observed", "noted", "present", "detected", "identified",
+    "also", "and", "level", "the",
+])  # fmt: skip
+_STOPS = frozenset([";", ":", "but", "however", "although", "though", "while", "whereas", "except", "?"])
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A concept that a subject and a predicate name together.
+
+    Parameters
+    ----------
+    concept : str
+    status : {"present", "absent", "uncertain"}
+        What the predicate says by itself.
+    subject, predicate : Match
+    """
+
+    concept: str
+    status: Status
+    subject: Match[Any]
+    predicate: Match[Any]
+
+
+def find_statements(words: Words, hits: Mapping[str, list[Match[Any]]]) -> Iterator[Statement]:
+    """Find the statements of one sentence.
+
+    Parameters
+    ----------
+    words : Words
+        Of the whole text.
+    hits : mapping of str to list of Match
+        What the lexicon's trie found in the sentence.
+
+    Yields
+    ------
+    Statement
+    """
+    subjects = hits.get("subject")
+    predicates = hits.get("predicate")
+    if not subjects or not predicates:
+        return
+    verbs = [verb.first for verb in hits.get("verb", []) if words.lower[verb.first] != ","]
+    for number, predicate in enumerate(predicates):
+        for said in predicate.value:
+            fitting = [s for s in subjects if said.statement in s.value]
+            if not fitting:
+                continue
+            earlier = [p for p in predicates[:number] if any(q.statement == said.statement for q in p.value)]
+            subject = _before(words, subjects, fitting, predicate, earlier, verbs) or _behind(
+                words, fitting, predicate, said
+            )
+            if subject is not None:
+                yield Statement(said.concept, said.status, subject, predicate)
+
+
+def _before(
+    words: Words,
+    subjects: list[Match[Any]],
+    fitting: list[Match[Any]],
+    predicate: Match[Any],
+    earlier: list[Match[Any]],
+    verbs: list[int],
+) -> Match[Any] | None:
+    """Return the nearest subject before a predicate, unless something else is spoken of between them."""
+    before = [s for s in fitting if s.last <= predicate.first]
+    if not before:
+        return None
+    subject = before[-1]
+    between = words.lower[subject.last : predicate.first]
+    if len(between) > _REACH or not _STOPS.isdisjoint(between):
+        return None
+    if any(subject.last <= p.first for p in earlier):
+        return None
+    verb = next((v for v in verbs if v >= subject.last), None)
+    if verb is not None and any(verb < s.first and s.last <= predicate.first for s in subjects):
+        return None
+    return subject
+
+
+def _behind(words: Words, fitting: list[Match[Any]], predicate: Match[Any], said: Predicate) -> Match[Any] | None:
+    """Return the subject behind a predicate: beside it, or joined by a preposition."""
+    behind = [s for s in fitting if s.first >= predicate.last]
+    if not behind:
+        return None
+    subject = behind[0]
+    between = words.lower[predicate.last : subject.first]
+    if len(between) > _REACH or not _STOPS.isdisjoint(between):
+        return None
+    if len(between) <= _BESIDE and "," not in between and not (said.status == "absent" and "and" in between):
+        return subject
+    if said.status == "absent":
+        return None
+    linking = next((word for word in between if word not in _LINKING), "")
+    return subject if linking in _JOINING else None
