@@ -37,8 +37,10 @@ DESIGN = (
     "the label (median malignancy above or below 3) from the others.",
     "Contours and scores are real; grey values are rendered from the contours and the wording of the reports is made "
     "from the scores. The malignancy score is never read for them, and the size is not stated.",
-    "Fold 0 of five, drawn by patient, is the test part. Epoch, temperature and threshold were chosen on a fifth of "
-    "the other patients.",
+)
+SPLIT = (
+    "Fold {fold} of five, drawn by patient, is the test part. Epoch, calibration and threshold were chosen on "
+    "{share:.0%} of the other patients."
 )
 LIMITS = (
     "Rendered CT is not CT: vessels, chest wall and scanner differences are absent, so these figures say nothing "
@@ -91,7 +93,7 @@ def run(out: Path, config: RunConfig) -> int:
     step(4, "training: image alone, report alone, both")
     runs = train_all(out, config, manifest)
     step(5, "evaluation: the three on the same test cases")
-    evaluation = evaluate_all(out, runs)
+    evaluation = evaluate_all(out, runs, config)
     step(6, "scoring: the DICOM archive with the saved fused model")
     predictor = Predictor.load(out / "runs" / "fused" / "model")
     entries = index.entries(rois=read_rois(rois))
@@ -129,7 +131,7 @@ def train_all(out: Path, config: RunConfig, manifest: Manifest) -> dict[str, Run
     return {name: found for name, found in runs.items() if found is not None}
 
 
-def evaluate_all(out: Path, runs: dict[str, Run]) -> Evaluation:
+def evaluate_all(out: Path, runs: dict[str, Run], config: RunConfig) -> Evaluation:
     """Put each model's own condition side by side and write the evaluation report."""
     tables = []
     for name, found in runs.items():
@@ -144,7 +146,7 @@ def evaluate_all(out: Path, runs: dict[str, Run]) -> Evaluation:
         folder,
         title="LIDC-IDRI nodules: does the report add to the image?",
         provenance=read_provenance(runs["fused"].folder),
-        design=DESIGN,
+        design=(*DESIGN, SPLIT.format(fold=config.data.test_fold, share=config.data.validation_fraction)),
         limits=LIMITS,
     )
     predictions.to_csv(folder / "predictions.csv", index=False)

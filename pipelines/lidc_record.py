@@ -100,7 +100,7 @@ def load(work: Path, config: RunConfig, size: str) -> tuple[Case, ...]:
 def train_all(work: Path, config: RunConfig, *, workers: int) -> None:
     """Cross-fit every setting and condition, several at a time."""
     jobs = [(setting, condition) for condition in ("fused", "image", "text") for setting in (*SIZES, SHUFFLED)]
-    jobs.remove((SHUFFLED, "image"))  # its images are those of the normalised setting
+    jobs = [job for job in jobs if source_of(*job) == job[0]]
     jobs = [job for job in jobs if not table_path(work, config, *job).exists()]
     # One thread a process: the workers share the cores already. Read by torch when a worker starts.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -132,6 +132,11 @@ def cross_fit_one(work: Path, config: RunConfig, job: tuple[str, str]) -> float:
     table.to_parquet(partial_path, index=False)
     partial_path.replace(path)
     return (time.monotonic() - started) / 60
+
+
+def source_of(setting: str, condition: str) -> str:
+    """Return the setting whose predictions serve: shuffled reports change no image, and the size no report."""
+    return "normalise" if (setting, condition) in {(SHUFFLED, "image"), ("keep", "text")} else setting
 
 
 def table_path(work: Path, config: RunConfig, setting: str, condition: str) -> Path:
@@ -181,8 +186,7 @@ def settings_table(work: Path, config: RunConfig, setting: str) -> pd.DataFrame:
     """Return one setting's predictions: each condition by its own model, the baselines beside them."""
     tables = []
     for condition in CONDITIONS:
-        source = "normalise" if (setting, condition) == (SHUFFLED, "image") else setting
-        table = pd.read_parquet(table_path(work, config, source, condition))
+        table = pd.read_parquet(table_path(work, config, source_of(setting, condition), condition))
         baselines = table["condition"].str.startswith("baseline_") & (condition == "fused")
         tables.append(table[(table["condition"] == condition) | baselines])
     return pd.concat(tables, ignore_index=True)
@@ -191,7 +195,7 @@ def settings_table(work: Path, config: RunConfig, setting: str) -> pd.DataFrame:
 def design(record: dict[str, object], *, validation_fraction: float) -> list[str]:
     """Return what a reader must know of the record."""
     return [
-        "Five folds by patient; every nodule is predicted by models that never saw its patient. Epoch, temperature and "
+        "Five folds by patient; every nodule is predicted by models that never saw its patient. Epoch, calibration and "
         f"threshold were chosen on {validation_fraction:.0%} of each fold's training patients.",
         f"R squared of log diameter, read from the images by gradient-boosted trees: {record['diameter_r2']}.",
     ]
