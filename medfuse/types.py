@@ -154,8 +154,8 @@ class Finding:
     experiencer : {"patient", "family"}
         Whom the report speaks of.
     certainty : float
-        How surely the report says that the finding is there: 1 stated, 0.75 likely, 0.5 possible, 0.25 doubtful,
-        0 denied.
+        How surely the report says that the finding is there: 1 stated, 0.75 likely, 0.6 one of two, 0.5 possible,
+        0.25 doubtful, 0 denied.
     change : {"", "new", "larger", "smaller", "stable", "resolved"}
         Since an earlier examination; empty if the report does not say.
     laterality : {"", "left", "right", "bilateral"}

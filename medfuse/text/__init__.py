@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from medfuse.text.annotation import annotate, annotate_many
     from medfuse.text.context import Assertion, assert_status
     from medfuse.text.findings import find_findings
+    from medfuse.text.flags import FindingFlags, finding_flags, flag_names
     from medfuse.text.labels import label_names
     from medfuse.text.lexicon import Lexicon, concept_wordings, load_lexicon
+    from medfuse.text.masking import overlaps, term_spans
     from medfuse.text.sections import find_sections, select_sections
     from medfuse.text.sentences import find_sentences
     from medfuse.text.tokens import Encoding, ReportTokenizer
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Assertion": "context",
     "Encoding": "tokens",
+    "FindingFlags": "flags",
     "Lexicon": "lexicon",
     "ReportTokenizer": "tokens",
     "annotate": "annotation",
@@ -25,16 +28,21 @@ _HOME = {
     "assert_status": "context",
     "concept_wordings": "lexicon",
     "find_findings": "findings",
+    "finding_flags": "flags",
+    "flag_names": "flags",
     "find_sections": "sections",
     "find_sentences": "sentences",
     "label_names": "labels",
     "load_lexicon": "lexicon",
+    "overlaps": "masking",
     "select_sections": "sections",
+    "term_spans": "masking",
 }
 
 __all__ = [
     "Assertion",
     "Encoding",
+    "FindingFlags",
     "Lexicon",
     "ReportTokenizer",
     "annotate",
@@ -44,9 +52,13 @@ __all__ = [
     "find_findings",
     "find_sections",
     "find_sentences",
+    "finding_flags",
+    "flag_names",
     "label_names",
     "load_lexicon",
+    "overlaps",
     "select_sections",
+    "term_spans",
 ]
 
 

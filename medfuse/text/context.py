@@ -15,18 +15,22 @@ from typing import Any, Literal
 
 from medfuse.errors import UsageError
 from medfuse.text.lexicon import load_lexicon
-from medfuse.text.sentences import find_sentences
+from medfuse.text.sections import CONTINUED, find_headings
+from medfuse.text.sentences import sentences_of
 from medfuse.text.words import Match, Words, find_words, read_data
 from medfuse.types import Status
 
-__all__ = ["Assertion", "Clauses", "assert_status"]
+__all__ = ["Assertion", "Clauses", "assert_status", "is_history"]
 
-CERTAINTY = {"likely": 0.75, "possible": 0.5, "doubtful": 0.25}
+CERTAINTY = {"likely": 0.75, "either": 0.6, "possible": 0.5, "doubtful": 0.25}
 """How surely a finding is there, by the strongest doubt that reaches it."""
 
+_BEHIND = frozenset(f"{kind}_after" for kind in ("absent", "likely", "either", "possible", "doubtful", "historical"))
 _ANSWER = re.compile(r"\s{0,3}[:–—-]\s{0,3}([\w\s/-]{2,20}?)[\s.]{0,5}")
 # Words that the trigger's own auxiliary ("was", "have been") takes in front of it.
 _VERB_ROOM = 2
+# A question mark doubts the words right before it.
+_QUERY_ROOM = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ class Assertion:
     experiencer : {"patient", "family"}
         Whom the report speaks of.
     certainty : float
-        How surely the finding is there: 1 if stated, 0 if denied, between them 0.75 (likely), 0.5 (possible) and
-        0.25 (doubtful).
+        How surely the finding is there: 1 if stated, 0 if denied, between them 0.75 (likely), 0.6 (one of two),
+        0.5 (possible) and 0.25 (doubtful).
     """
 
     negated: bool = False
@@ -92,18 +96,21 @@ def assert_status(text: str, spans: Sequence[tuple[int, int]]) -> list[Assertion
     for start, end in spans:
         if not 0 <= start < end <= len(text):
             raise UsageError("assert_status spans", "found a span outside the text", expected="0 <= start < end")
-    words, sentences = find_words(text), find_sentences(text)
+    headings = find_headings(text)
+    words, sentences = find_words(text), sentences_of(text, headings)
     starts = [start for start, _ in sentences]
     clauses: dict[int, Clauses] = {}
     answers = []
     for span in spans:
         number = bisect_right(starts, span[0]) - 1
-        if number < 0:
-            answers.append(Assertion())
+        if number < 0 or span[0] >= sentences[number][1]:  # it stands in a heading, perhaps answered by the next words
+            end = sentences[number + 1][1] if number + 1 < len(sentences) else len(text)
+            answers.append(_read_answer(text, span[1], end) or Assertion())
             continue
         if number not in clauses:
             hits = load_lexicon().trie(words, *words.inside(*sentences[number]))
-            clauses[number] = Clauses(text, words, sentences[number], hits)
+            past = is_history(text, headings, sentences[number][0])
+            clauses[number] = Clauses(text, words, sentences[number], hits, historical=past)
         answers.append(clauses[number].assess(span))
     return answers
 
@@ -120,11 +127,20 @@ class Clauses:
         Character offsets.
     hits : mapping of str to list of Match
         What the lexicon's trie found among the words of the sentence.
+    historical : bool
+        Whether the sentence stands under a heading of history.
     """
 
     def __init__(
-        self, text: str, words: Words, sentence: tuple[int, int], hits: Mapping[str, list[Match[Any]]]
+        self,
+        text: str,
+        words: Words,
+        sentence: tuple[int, int],
+        hits: Mapping[str, list[Match[Any]]],
+        *,
+        historical: bool = False,
     ) -> None:
+        self._historical = historical
         self._text, self._words, self._sentence = text, words, sentence
         self._triggers = hits.get("trigger", [])
         self._verbs = [verb.first for verb in hits.get("verb", [])]
@@ -145,14 +161,14 @@ class Clauses:
         if answered := _read_answer(self._text, span[1], self._sentence[1]):
             return answered
         if not self._triggers:
-            return Assertion()
+            return Assertion(historical=self._historical)
         said = self._said(*self._words.inside(*span))
         negated = "absent" in said
         doubts = [CERTAINTY[kind] for kind in CERTAINTY if kind in said]
         return Assertion(
             negated,
             bool(doubts),
-            "historical" in said,
+            self._historical or "historical" in said or "family" in said,
             "family" if "family" in said else "patient",
             0.0 if negated else min(doubts, default=1.0),
         )
@@ -163,19 +179,42 @@ class Clauses:
         floor = max((match.last for match in self._ends if match.last <= first), default=-1)
         ceiling = min((match.first for match in self._ends if match.first >= last), default=None)
         for match in self._triggers:
-            if match.last <= first:
-                if floor <= match.first:
-                    said.update(kind.removesuffix("_before") for kind in match.value if not kind.endswith("_after"))
+            if first <= match.first and match.last <= last:
+                said.update({"historical"} if "historical_before" in match.value else ())  # "status post biopsy"
+            elif match.last <= first:
+                if floor <= match.last:  # what ends the reach of others may begin its own: "and denies"
+                    said.update(kind.removesuffix("_before") for kind in match.value - _BEHIND)
+            elif "query" in match.value:
+                if match.first - last < _QUERY_ROOM and "(" not in self._words.lower[last : match.first]:
+                    said.add("doubtful")
             elif match.first < last or (ceiling is not None and match.first >= ceiling):
                 continue
             elif self._verb_is_its_own(last, match.first):
-                said.update(kind.removesuffix("_after") for kind in match.value if kind.endswith("_after"))
+                said.update(kind.removesuffix("_after") for kind in match.value & _BEHIND)
         return said
 
     def _verb_is_its_own(self, last: int, trigger: int) -> bool:
         """Tell whether no other verb stands between a concept and a trigger behind it."""
         number = bisect_right(self._verbs, last - 1)
         return number == len(self._verbs) or self._verbs[number] >= trigger - _VERB_ROOM
+
+
+def is_history(text: str, headings: Sequence[tuple[str, int, int]], position: int) -> bool:
+    """Tell whether what stands at a position stands under a heading such as "PAST MEDICAL HISTORY".
+
+    Examples
+    --------
+    >>> text = "PAST MEDICAL HISTORY: Gout."
+    >>> is_history(text, find_headings(text), 22)
+    True
+    """
+    above = bisect_right(headings, position, key=lambda heading: heading[2]) - 1
+    while above >= 0 and headings[above][0] == CONTINUED:
+        above -= 1
+    if above < 0:
+        return False
+    title = re.sub(r"[^a-z/]+", " ", text[headings[above][1] : headings[above][2]].lower()).strip()
+    return title in _historical_headings()
 
 
 def _read_answer(text: str, start: int, end: int) -> Assertion | None:
@@ -186,6 +225,11 @@ def _read_answer(text: str, start: int, end: int) -> Assertion | None:
     if kind is None:
         return None
     return Assertion(negated=True, certainty=0.0) if kind == "absent" else Assertion(uncertain=True, certainty=0.5)
+
+
+@cache
+def _historical_headings() -> frozenset[str]:
+    return frozenset(read_data("triggers.yaml")["historical_headings"])
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -89,7 +90,7 @@ class _Reader:
         candidates = list(self._candidates(sentence, hits)) if "concept" in hits or "predicate" in hits else []
         sizes = find_measurements(self._text, *sentence)
         if not candidates:
-            self._add_sizes_to_last(sizes)
+            self._add_sizes_to_last(sizes, hits)
             return
         owned, unowned = self._link(sizes, candidates)
         before = self._measurable if unowned else None
@@ -104,21 +105,25 @@ class _Reader:
         clauses = Clauses(self._text, self._words, sentence, hits)
         starts, ends = self._words.starts, self._words.ends
         concepts = hits.get("concept", ())
-        said = []
+        said: list[Candidate] = []
+        used: list[Match[Any]] = []
         for statement in find_statements(self._words, hits):
             predicate, subject = statement.predicate, statement.subject
-            if any(c.first <= min(predicate.first, subject.first) and predicate.last <= c.last for c in concepts):
+            first, last = min(predicate.first, subject.first), max(predicate.last, subject.last)
+            if any(concept.first <= first and last <= concept.last for concept in concepts):
                 continue  # the lexicon has a concept of just these words
             span = starts[predicate.first], ends[predicate.last - 1]
             assertion = {"absent": _ABSENT, "uncertain": _UNSURE}.get(statement.status) or clauses.assess(span)
-            first, last = min(predicate.first, subject.first), max(predicate.last, subject.last)
             if last - first <= _HULL:
                 span = starts[first], ends[last - 1]
-            said.append(Candidate(statement.concept, predicate.first, predicate.last, *span, assertion))
+            else:
+                first, last = predicate.first, predicate.last
+            said.append(Candidate(statement.concept, first, last, *span, assertion))
+            used += [predicate, subject]
         named = [
             Candidate(match.value, match.first, match.last, *span, clauses.assess(span))
             for match in concepts
-            if not any(s.first <= match.first and match.last <= s.last for s in said)
+            if not any(u.first <= match.first and match.last <= u.last for u in used)
             for span in [(starts[match.first], ends[match.last - 1])]
         ]
         yield from sorted({*said, *named}, key=lambda c: (c.start, c.end, c.concept)) if said else named
@@ -176,23 +181,31 @@ class _Reader:
         for size in sizes:
             self._add_size(len(self.findings) - 1, size)
 
-    def _add_sizes_to_last(self, sizes: Sequence[Measurement]) -> None:
+    def _add_sizes_to_last(self, sizes: Sequence[Measurement], hits: Hits) -> None:
         """Give sizes of a sentence that names nothing to what the one before named: "It measures 5 mm"."""
+        if self._measurable is None:
+            return
+        region = self.findings[self._measurable].anatomy
+        elsewhere = [self._words.starts[match.first] for match in hits.get("region", ()) if match.value != region]
         for size in sizes:
-            if self._measurable is not None:
+            if not any(start < size.start for start in elsewhere):
                 self._add_size(self._measurable, size)
 
     def _add_size(self, number: int, size: Measurement) -> None:
         """Give a finding a size; one that has it already is repeated with the further one."""
         finding = self.findings[number]
         if size.kind == "below":
-            self.findings[number] = dataclasses.replace(finding, size_below_mm=10.0)
+            self.findings[number] = dataclasses.replace(finding, size_below_mm=size.size_mm[0])
         elif size.kind == "earlier":
             self.findings[number] = dataclasses.replace(finding, previous_size_mm=size.size_mm)
-        elif not finding.size_mm:
-            self.findings[number] = dataclasses.replace(finding, size_mm=size.size_mm)
         else:
-            self.findings.insert(number + 1, dataclasses.replace(finding, size_mm=size.size_mm))
+            limit, larger = self._lexicon.enlarged.get(finding.concept, (math.inf, ""))
+            concept = larger if min(size.size_mm) >= limit else finding.concept
+            sized = dataclasses.replace(finding, concept=concept, size_mm=size.size_mm)
+            if finding.size_mm:
+                self.findings.insert(number + 1, sized)
+            else:
+                self.findings[number] = sized
 
     def _image_of(self, candidate: Candidate, candidates: Sequence[Candidate], sentence: tuple[int, int]) -> str:
         """Return the series and image named behind a measurable concept, before the next one."""
@@ -211,5 +224,5 @@ class _Reader:
         return self._regions[self.heading]
 
 
-_HULL = 8
+_HULL = 12
 """A statement of at most so many words is marked from its first to its last."""

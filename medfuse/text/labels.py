@@ -12,8 +12,8 @@ from medfuse.types import Finding
 __all__ = ["label_names", "make_labels"]
 
 _RANK = {0: 0, -1: 1, 1: 2}
-_NOT_READ = frozenset(["indication", "comparison", "technique", "exam", "administrative"])
-"""Sections whose findings are no result: what was asked, and what was seen before."""
+_NOT_READ = frozenset(["indication", "technique", "exam", "administrative"])
+"""Sections whose findings are no result: what was asked, and how it was looked for."""
 
 
 @dataclass(frozen=True, slots=True)

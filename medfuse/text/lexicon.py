@@ -19,8 +19,9 @@ __all__ = ["Lexicon", "Predicate", "concept_wordings", "load_lexicon"]
 
 REGIONS = ("general", "chest", "abdomen", "brain", "musculoskeletal")
 _TRIGGERS = (
-    "absent_before", "absent_after", "likely_before", "likely_after", "possible_before", "possible_after",
-    "doubtful_before", "doubtful_after", "historical_before", "historical_after", "family", "ends", "nothing",
+    "absent_before", "absent_after", "likely_before", "likely_after", "either_before", "either_after",
+    "possible_before", "possible_after", "doubtful_before", "doubtful_after", "query",
+    "historical_before", "historical_after", "family", "ends", "nothing",
 )  # fmt: skip
 
 Phrase = tuple[str, str, Any]
@@ -55,12 +56,15 @@ class Lexicon:
         The wordings of each concept, without plurals.
     measured, describing : frozenset of str
         Concepts that can have a size, and those that only describe the next one.
+    enlarged : mapping of str to (float, str)
+        Smallest axis in mm from which a concept is another one: a lymph node of 10 mm is lymphadenopathy.
     """
 
     trie: PhraseTrie[Any]
     wordings: Mapping[str, tuple[str, ...]]
     measured: frozenset[str]
     describing: frozenset[str]
+    enlarged: Mapping[str, tuple[float, str]]
 
 
 def load_lexicon(extensions: Sequence[Path] = ()) -> Lexicon:
@@ -69,8 +73,8 @@ def load_lexicon(extensions: Sequence[Path] = ()) -> Lexicon:
     Parameters
     ----------
     extensions : sequence of Path
-        YAML files with further ``concepts``, ``measured``, ``describing`` and ``statements``, in the form of the
-        room's own ``lexicon_<region>.yaml``. A concept that exists gains wordings.
+        YAML files with further ``concepts``, ``measured``, ``describing``, ``statements`` and ``enlarged_from``, in the
+        form of the room's own ``lexicon_<region>.yaml``. A concept that exists gains wordings.
 
     Returns
     -------
@@ -117,7 +121,12 @@ def _load(extensions: tuple[Path, ...]) -> Lexicon:
         frozenset(concept for content in contents for concept in content.get(key, ()))
         for key in ("measured", "describing")
     )
-    return Lexicon(PhraseTrie(phrases), wordings, measured, describing)
+    enlarged = {
+        concept: (float(entry["mm"]), entry["is"])
+        for content in contents
+        for concept, entry in content.get("enlarged_from", {}).items()
+    }
+    return Lexicon(PhraseTrie(phrases), wordings, measured, describing, enlarged)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -125,7 +134,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"lexicon {path.name}", "cannot be read", expected="a YAML file") from error
-    known = {"concepts": dict, "measured": list, "describing": list, "statements": list}
+    known = {"concepts": dict, "measured": list, "describing": list, "statements": list, "enlarged_from": dict}
     if not isinstance(content, dict) or any(not isinstance(content[k], known.get(k, ())) for k in content):
         raise ConfigError(f"lexicon {path.name}", "found another form", expected=f"the keys {', '.join(known)}")
     return content
@@ -145,8 +154,8 @@ def _statement_phrases(statements: Sequence[Mapping[str, Any]]) -> Iterator[Phra
                 subjects[form].append(number)
         for concept, said in statement["says"].items():
             for status, words in said.items():
-                for word in words:
-                    predicates[word].append(Predicate(number, concept, status))
+                for form in {form for word in words for form in with_plural(word)}:
+                    predicates[form].append(Predicate(number, concept, status))
     yield from (("subject", subject, tuple(numbers)) for subject, numbers in subjects.items())
     yield from (("predicate", word, tuple(said)) for word, said in predicates.items())
 

@@ -17,7 +17,7 @@ _SIZE = re.compile(
     rf"(?P<a>{_AXIS})[\s-]{{0,3}}(?P<au>{_UNIT})?"
     rf"(?:(?:\s?\([a-z]{{1,12}}\))?{_BY}(?P<b>{_AXIS})[\s-]{{0,3}}(?P<bu>{_UNIT})?)?"
     rf"(?:(?:\s?\([a-z]{{1,12}}\))?{_BY}(?P<c>{_AXIS})[\s-]{{0,3}}(?P<cu>{_UNIT})?)?(?<=[a-z])(?![\w/²³])"
-    r"|(?P<below>\bsub[\s-]?(?:centimet(?:er|re)|cm)\b)",
+    rf"|(?P<below>\bsub[\s-]?(?P<limit>{_AXIS})?[\s-]?(?P<limit_unit>{_UNIT})\b)",
     re.IGNORECASE,
 )
 # "(4:123)", "series 4 image 123", "(series #4, image #123)", "IMA: 42".
@@ -47,7 +47,7 @@ class Measurement:
     start, end : int
         Character offsets.
     size_mm : tuple of float
-        One to three axes as stated; of a range the upper end; empty for "sub-centimetre".
+        One to three axes as stated; of a range the upper end; of "sub-centimetre" 10.
     kind : {"current", "earlier", "below"}
         Of this examination, of an earlier one, or an upper bound alone.
     """
@@ -80,7 +80,8 @@ def find_measurements(text: str, start: int, end: int) -> list[Measurement]:
     found = []
     for match in _SIZE.finditer(text, start, end):
         if match["below"]:
-            found.append(Measurement(match.start(), match.end(), (), "below"))
+            limit = float(match["limit"] or 1) * (10.0 if match["limit_unit"][0] in "cC" else 1.0)
+            found.append(Measurement(match.start(), match.end(), (limit,), "below"))
             continue
         before = text[max(start, match.start() - 60) : match.start()]
         if _NO_FINDING.search(before):

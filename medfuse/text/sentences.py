@@ -17,6 +17,7 @@ MAX_SENTENCE_CHARACTERS = 2000
 _END = re.compile(
     r"[.!?]{1,9}(?=[\s\"')\]]|$)[\"')\]]{0,3}|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n[ \t\r]{0,40}\n"
     r"|\n(?=[ \t]{0,40}(?:\d{1,2}[.)]|[-*•])[ \t])|(?P<line>\n)(?=[ \t]{0,40}[A-Z])"
+    r"|(?<=\s)(?=(?:\d{1,2}\)\s|[•·]|[\"“]\s?)\s{0,3}[A-Z])"
 )
 _WRAPPED_LINE = 50
 _ABBREVIATION = re.compile(r"(?:\b(?:dr|mr|mrs|ms|vs|approx|st|e\.g|i\.e|cf)|(?:^|[\s(])\d{1,2})$", re.IGNORECASE)

@@ -63,16 +63,21 @@ def find_statements(words: Words, hits: Mapping[str, list[Match[Any]]]) -> Itera
     if not subjects or not predicates:
         return
     verbs = [verb.first for verb in hits.get("verb", []) if words.lower[verb.first] != ","]
+    places = [*hits.get("region", ()), *hits.get("side", ())]
+    placed = {i for match in places for i in range(match.first, match.last)}
     for number, predicate in enumerate(predicates):
+        concepts: set[str] = set()
         for said in predicate.value:
             fitting = [s for s in subjects if said.statement in s.value]
             if not fitting:
                 continue
             earlier = [p for p in predicates[:number] if any(q.statement == said.statement for q in p.value)]
-            subject = _before(words, subjects, fitting, predicate, earlier, verbs) or _behind(
-                words, fitting, predicate, said
-            )
-            if subject is not None:
+            behind = _behind(words, fitting, predicate, said, placed)
+            joined = behind is not None and words.lower[predicate.last] in _JOINING
+            before = None if joined else _before(words, subjects, fitting, predicate, earlier, verbs)
+            subject = before or behind
+            if subject is not None and said.concept not in concepts:
+                concepts.add(said.concept)
                 yield Statement(said.concept, said.status, subject, predicate)
 
 
@@ -100,8 +105,10 @@ def _before(
     return subject
 
 
-def _behind(words: Words, fitting: list[Match[Any]], predicate: Match[Any], said: Predicate) -> Match[Any] | None:
-    """Return the subject behind a predicate: beside it, or joined by a preposition."""
+def _behind(
+    words: Words, fitting: list[Match[Any]], predicate: Match[Any], said: Predicate, placed: set[int]
+) -> Match[Any] | None:
+    """Return the subject behind a predicate: beside it, past places alone, or joined by a preposition."""
     behind = [s for s in fitting if s.first >= predicate.last]
     if not behind:
         return None
@@ -113,5 +120,7 @@ def _behind(words: Words, fitting: list[Match[Any]], predicate: Match[Any], said
         return subject
     if said.status == "absent":
         return None
+    if all(i in placed or words.lower[i] in (",", "and", "or") for i in range(predicate.last, subject.first)):
+        return subject
     linking = next((word for word in between if word not in _LINKING), "")
     return subject if linking in _JOINING else None

@@ -67,7 +67,11 @@ def test_answers_keep_the_order_of_the_spans():
 
 
 def test_span_inside_a_heading_is_just_stated():
-    assert assert_status("FINDINGS: none", [(0, 8)]) == [Assertion()]
+    assert assert_status("No edema. FINDINGS: A nodule.", [(10, 18)]) == [Assertion()]
+
+
+def test_span_that_is_a_heading_is_answered_by_what_follows():
+    assert assert_status("No edema. FINDINGS: none", [(10, 18)])[0].status == "absent"
 
 
 @pytest.mark.parametrize("span", [(0, 0), (-1, 3), (5, 99), (4, 2)])
