@@ -35,7 +35,7 @@ def annotate(text: str, *, lexicon: Lexicon | None = None) -> RadiologyReport:
     Raises
     ------
     ReportTextError
-        If the text holds no letter and no digit, or is in a language that the lexicon does not cover: that nothing
+        If the text holds no word, or is in a language that the lexicon does not cover: that nothing
         is found in it would not mean that nothing is there.
 
     Examples
@@ -48,7 +48,7 @@ def annotate(text: str, *, lexicon: Lexicon | None = None) -> RadiologyReport:
     """
     report = _annotate(text, lexicon or load_lexicon(), where="report")
     if not report.language:
-        raise ReportTextError("report", "found no word", expected="text with at least one letter or digit")
+        raise ReportTextError("report", "found no word", expected="at least one word")
     return report
 
 

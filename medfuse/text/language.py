@@ -54,7 +54,7 @@ def check_language(words: Words, lexicon: Lexicon, *, where: str) -> str:
     n_foreign = sum(word in foreign for word in named)
     n_known = sum(word in english or word in lexicon.trie.vocabulary for word in named)
     strange = n_known < _LEAST_KNOWN * len(named) if len(named) >= _FEW else n_known == 0 and not _is_ascii(named)
-    if n_foreign > n_english or strange:
+    if (n_foreign and n_foreign >= n_english) or strange:
         raise ReportTextError(where, "found a language that the lexicon does not cover", expected="English")
     return "en"
 

@@ -23,6 +23,10 @@ _LINKING = frozenset([
     "is", "are", "was", "were", "be", "been", "being", "seen", "observed", "noted", "present", "detected", "identified",
     "also", "and", "level", "the",
 ])  # fmt: skip
+_FILLING = frozenset([
+    ",", "and", "or", "x", "mm", "cm", "by", "upper", "lower", "middle", "mid", "anterior", "posterior", "superior",
+    "inferior", "medial", "lateral", "proximal", "distal",
+])  # fmt: skip
 _STOPS = frozenset([";", ":", "but", "however", "although", "though", "while", "whereas", "except", "?"])
 
 
@@ -108,7 +112,7 @@ def _before(
 def _behind(
     words: Words, fitting: list[Match[Any]], predicate: Match[Any], said: Predicate, placed: set[int]
 ) -> Match[Any] | None:
-    """Return the subject behind a predicate: beside it, past places alone, or joined by a preposition."""
+    """Return the subject behind a predicate: beside it, past places and sizes alone, or joined by a preposition."""
     behind = [s for s in fitting if s.first >= predicate.last]
     if not behind:
         return None
@@ -120,7 +124,11 @@ def _behind(
         return subject
     if said.status == "absent":
         return None
-    if all(i in placed or words.lower[i] in (",", "and", "or") for i in range(predicate.last, subject.first)):
+    if all(i in placed or _is_filling(words.lower[i]) for i in range(predicate.last, subject.first)):
         return subject
     linking = next((word for word in between if word not in _LINKING), "")
     return subject if linking in _JOINING else None
+
+
+def _is_filling(word: str) -> bool:
+    return word in _FILLING or word[0].isdigit()

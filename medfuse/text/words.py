@@ -17,13 +17,11 @@ __all__ = ["Match", "PhraseTrie", "Words", "find_words", "read_data", "read_yaml
 Value = TypeVar("Value")
 
 # What de-identification left in place of a name or date; it is no word: "the heart XXXX is enlarged".
-_MASK = r"\*\*[A-Z][A-Z-]{0,30}(?:\[[^\]\n]{0,80}\])?|\[\*\*[^*\n]{0,80}\*\*\]|\b[Xx]{3,}\b|_{3,}"
+_MASK = r"\*\*[a-z][a-z-]{0,30}(?:\[[^\]\n]{0,80}\])?|\[\*\*[^*\n]{0,80}\*\*\]|\bx{3,}\b|_{3,}"
 # Hyphens divide words and are no words themselves, so that "ground-glass" and "ground glass" are one phrase.
 _WORD = re.compile(
-    rf"(?:{_MASK})|([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:['’]+[^\W\d_]+)*|[^\w\s-])",
-    re.IGNORECASE,
+    rf"(?:{_MASK})|([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:'+[^\W\d_]+)*|[^\w\s-])"
 )
-_QUOTES = str.maketrans("’", "'")
 _LAST = None
 
 
@@ -56,11 +54,19 @@ def find_words(text: str) -> Words:
     >>> find_words("A 1.2-cm XXXX nodule.").lower
     ['a', '1.2', 'cm', 'nodule', '.']
     """
-    found = [(match[1], match.start(), match.end()) for match in _WORD.finditer(text) if match[1]]
+    found = [(match[1], match.start(), match.end()) for match in _WORD.finditer(_lower(text)) if match[1]]
     if not found:
         return Words([], [], [])
     words, starts, ends = zip(*found, strict=True)
-    return Words([word.lower().translate(_QUOTES) for word in words], list(starts), list(ends))
+    return Words(list(words), list(starts), list(ends))
+
+
+def _lower(text: str) -> str:
+    """Return a text in lower case, with plain apostrophes, in which every offset is that of the text."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a few letters, such as "İ", are two in lower case
+        lower = "".join(character.lower()[0] for character in text)
+    return lower.replace("’", "'")
 
 
 @dataclass(frozen=True, slots=True)
