@@ -200,13 +200,21 @@ def evaluate(
         raise UsageError("evaluate", found, expected="one of them")
     from medfuse.evaluation import evaluate, read_predictions
     from medfuse.progress import start_logging
-    from medfuse.reporting import read_provenance, write_evaluation_report
+    from medfuse.reporting import design_of, limits_of, read_provenance, read_settings, write_evaluation_report
 
     start_logging()
     table = read_predictions(run / "predictions.parquet" if run else predictions or Path())
     provenance = {"predictions": "a table given by the user"} if run is None else read_provenance(run)
+    settings = read_settings(run) if run else None
     result = evaluate(table)
-    page = write_evaluation_report(result, out, title=title, provenance=provenance)
+    page = write_evaluation_report(
+        result,
+        out,
+        title=title,
+        provenance=provenance,
+        design=design_of(settings) if settings else (),
+        limits=limits_of(settings) if settings else (),
+    )
     table.to_csv(out / "predictions.csv", index=False)
     for condition, figures in result.metrics.items():
         figure = figures["auroc"]

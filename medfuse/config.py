@@ -75,11 +75,22 @@ class TextConfig(_Strict):
         Tokens kept.
     vocabulary_size : int
         Upper bound of the tokenizer trained on the training texts.
+    flags : {"none", "chest14", "ctrate18"}
+        Labels whose mentions and denials go to the model as numbers beside the encoded text.
+    mask_terms : tuple of str
+        Words that the label may have been made from: concepts of the lexicon, which stand for all their wordings,
+        or plain words.
+    mask : {"compare", "always"}
+        What is done with them: the model reads them, and its predictions say too what it answers without them, or it
+        never reads them.
     """
 
     sections: tuple[str, ...] = ("findings", "impression")
     max_length: Annotated[int, Field(ge=8, le=4096)] = 256
     vocabulary_size: Annotated[int, Field(ge=64)] = 2000
+    flags: Literal["none", "chest14", "ctrate18"] = "none"
+    mask_terms: tuple[str, ...] = ()
+    mask: Literal["compare", "always"] = "compare"
 
 
 class SeriesRule(_Strict):
@@ -142,11 +153,21 @@ class DataConfig(_Strict):
 
 
 class TargetConfig(_Strict):
-    """What is predicted; see `medfuse.types.Target`."""
+    """What is predicted; see `medfuse.types.Target`.
+
+    Parameters
+    ----------
+    name, kind, classes
+        As there.
+    labels_from : {"elsewhere", "report"}
+        ``"report"`` if the labels were read from the very reports that the model reads; every evaluation report then
+        says so.
+    """
 
     name: str
     kind: Literal["binary"] = "binary"
     classes: tuple[str, ...]
+    labels_from: Literal["elsewhere", "report"] = "elsewhere"
 
     def build(self) -> Target:
         """Return the checked target."""

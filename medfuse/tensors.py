@@ -1,6 +1,6 @@
 """The nouns of the line that hold tensors: sample, batch, model output.
 
-B cases, C channels, I J K voxels, L tokens, E embedding, M modalities, N outputs.
+B cases, C channels, I J K voxels, L tokens, F flags, E embedding, M modalities, N outputs.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Sample:
         None if the case has no image.
     token_ids : Tensor, shape (L,), int64, optional
         None if the case has no text.
+    flags : Tensor, shape (F,), float32, optional
+        What the text says of each label, as `medfuse.text.finding_flags`; None if the model reads none.
     targets : mapping of str to int
         Class index by target; a target with an unknown label is left out.
     """
@@ -35,6 +37,7 @@ class Sample:
     case: CaseId
     image: Tensor | None = None
     token_ids: Tensor | None = None
+    flags: Tensor | None = None
     targets: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,6 +63,8 @@ class Batch:
     token_ids : Tensor, shape (B, L), int64
     token_mask : Tensor, shape (B, L), bool
         True at real tokens.
+    flags : Tensor, shape (B, F), float32
+        F is 0 if the model reads none.
     present : Tensor, shape (B, M), bool
     targets : mapping of str to Tensor of shape (B,), int64
         Class index; 0 where unknown.
@@ -72,6 +77,7 @@ class Batch:
     image: Tensor
     token_ids: Tensor
     token_mask: Tensor
+    flags: Tensor
     present: Tensor
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     target_mask: Mapping[str, Tensor] = field(default_factory=dict)

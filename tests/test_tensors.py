@@ -20,6 +20,7 @@ def batch() -> Batch:
         image=torch.rand(2, 1, 2, 2, 2),
         token_ids=torch.tensor([[2, 3], [4, 0]]),
         token_mask=torch.tensor([[True, True], [True, False]]),
+        flags=torch.rand(2, 4),
         present=torch.tensor([[True, True], [False, True]]),
         targets={"grade": torch.tensor([1, 0])},
         target_mask={"grade": torch.tensor([True, False])},
@@ -57,7 +58,7 @@ def test_length_of_a_batch_is_its_cases() -> None:
 def test_every_tensor_of_a_batch_moves() -> None:
     before = batch()
     moved = before.to("meta")
-    assert len(tensors(moved)) == 6
+    assert len(tensors(moved)) == 7
     assert all(tensor.device.type == "meta" for tensor in tensors(moved))
     assert all(tensor.device.type == "cpu" for tensor in tensors(before))
     assert (moved.cases, moved.modalities) == (before.cases, before.modalities)

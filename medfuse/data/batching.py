@@ -50,6 +50,7 @@ def collate(
         "image": [s.image is not None for s in samples],
         "text": [s.token_ids is not None for s in samples],
     }
+    n_flags = next((len(s.flags) for s in samples if s.flags is not None), 0)
     tokens = [absent_text if s.token_ids is None else s.token_ids for s in samples]
     mask = [torch.full((len(t),), known) for t, known in zip(tokens, has["text"], strict=True)]
     return Batch(
@@ -58,6 +59,7 @@ def collate(
         image=torch.stack([absent_image if s.image is None else s.image for s in samples]),
         token_ids=pad_sequence(tokens, batch_first=True),
         token_mask=pad_sequence(mask, batch_first=True),
+        flags=torch.stack([torch.zeros(n_flags) if s.flags is None else s.flags for s in samples]),
         present=torch.tensor([[has[m][b] for m in modalities] for b in range(len(samples))]),
         targets={name: torch.tensor([s.targets.get(name, 0) for s in samples]) for name in targets},
         target_mask={name: torch.tensor([name in s.targets for s in samples]) for name in targets},

@@ -192,6 +192,7 @@ def to_samples(
             case.id,
             image=case.image if reads_image else None,
             token_ids=preprocessing.prepare_text(case.text),
+            flags=preprocessing.prepare_flags(case.text),
             targets={**case.targets, **_attribute_labels(case, attributes or {})},
         )
         for case in cases

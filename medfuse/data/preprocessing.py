@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,7 +18,17 @@ from medfuse.config import ImageConfig, Modality, TextConfig
 from medfuse.data.resampling import box_affine, sample_box
 from medfuse.errors import BundleError, DataError, LesionPositionError, UsageError
 from medfuse.tensors import Sample
-from medfuse.text import Encoding, ReportTokenizer, select_sections
+from medfuse.text import (
+    Encoding,
+    FindingFlags,
+    ReportTokenizer,
+    finding_flags,
+    flag_names,
+    overlaps,
+    select_sections,
+    term_spans,
+)
+from medfuse.text.tokens import UNKNOWN_ID
 from medfuse.types import Array, CaseId, Lesion, ReportText, Study, Unit, Volume
 
 __all__ = ["Preprocessing", "lesion_text", "lesion_volume"]
@@ -84,6 +94,7 @@ class Preprocessing:
             CaseId(study.study_key, lesion.lesion_id),
             image=self.prepare_image(study, lesion),
             token_ids=self.prepare_text(text),
+            flags=self.prepare_flags(text),
         )
 
     def prepare_image(self, study: Study, lesion: Lesion) -> Tensor | None:
@@ -151,7 +162,39 @@ class Preprocessing:
         if self.tokenizer is None:
             raise UsageError("preprocessing", "found no tokenizer", expected="the one trained on the training texts")
         spans = select_sections(text.text, self.text.sections)
-        return self.tokenizer.encode(text.text, spans=spans, max_length=self.text.max_length)
+        encoding = self.tokenizer.encode(text.text, spans=spans, max_length=self.text.max_length)
+        masked = self._masked_spans(text.text)
+        ids = (UNKNOWN_ID if overlaps(o, masked) else i for i, o in zip(encoding.ids, encoding.offsets, strict=True))
+        return replace(encoding, ids=tuple(ids)) if masked else encoding
+
+    def prepare_flags(self, text: ReportText | None) -> Tensor | None:
+        """Turn a report into flags, shape (F,); None if there is no text or the model reads no flags."""
+        found = self.flag(text)
+        return None if found is None else torch.tensor(found.values, dtype=torch.float32)
+
+    def flag(self, text: ReportText | None) -> FindingFlags | None:
+        """Return what the part of a report that the model may read says of each label, and where."""
+        if "text" not in self.modalities or text is None or self.text.flags == "none":
+            return None
+        return finding_flags(
+            text.text,
+            scheme=self.text.flags,
+            within=select_sections(text.text, self.text.sections),
+            without=self._masked_spans(text.text),
+        )
+
+    def masked(self) -> Preprocessing:
+        """Return this preparation with the label's words always masked."""
+        return replace(self, text=self.text.model_copy(update={"mask": "always"}))
+
+    def _masked_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        return term_spans(text, self.text.mask_terms) if self.text.mask == "always" else ()
+
+    @property
+    def n_flags(self) -> int:
+        """F, the length of the flags; 0 if the model reads none."""
+        reads = "text" in self.modalities and self.text.flags != "none"
+        return len(flag_names(self.text.flags)) if reads else 0
 
     @property
     def image_shape(self) -> tuple[int, int, int, int]:

@@ -77,20 +77,22 @@ def fit_calibration(labels: ArrayLike, logits: ArrayLike) -> tuple[float, tuple[
     Notes
     -----
     Source: Alexandari, Kundaje and Shrikumar 2020, section 3.2 (bias-corrected temperature scaling, by the minimum of
-    the negative log likelihood); of binary logits it is Platt 1999.
+    the negative log likelihood); of binary logits it is Platt 1999, whose targets (section 2.2) are used for any number
+    of classes: of n cases of a class none counts as surer than (n + 1) / (n + 2), so that a few cases that are all
+    called right give no certainty.
 
     Examples
     --------
     >>> temperature, biases = fit_calibration([0, 1, 1, 0, 1, 0], [-2.0, 2.0, -2.0, 2.0, 2.0, -2.0])
     >>> round(temperature, 2), round(abs(biases[0]), 4)
-    (2.89, 0.0)
+    (4.93, 0.0)
     """
     temperature, biases, _ = _calibrated(labels, logits)
     return temperature, biases
 
 
 def calibrated_loss(labels: ArrayLike, logits: ArrayLike) -> float:
-    """Return the mean negative log likelihood that is left when the logits are calibrated on these very labels.
+    """Return the mean cross-entropy that is left when the logits are calibrated on these very labels.
 
     It tells how well a model separates the classes whatever its confidence, which calibration mends later.
 
@@ -130,18 +132,20 @@ def _calibrated(labels: ArrayLike, logits: ArrayLike) -> tuple[float, tuple[floa
     columns = values if values.ndim == 2 else np.stack([np.zeros(len(values)), values], axis=1)
     index = _class_index(labels, values)
     n_classes = columns.shape[1]
-    target = np.eye(n_classes)[index]
+    sure = (np.bincount(index, minlength=n_classes) + 1.0) / (np.bincount(index, minlength=n_classes) + 2.0)
+    rest = (1 - sure) / max(n_classes - 1, 1)
+    target = rest[index, None] + (sure - rest)[index, None] * np.eye(n_classes)[index]
 
-    def loss(parameters: Array) -> tuple[float, Array]:
+    def loss(parameters: np.ndarray[tuple[int], np.dtype[np.float64]]) -> tuple[float, Array]:
         inverse = np.exp(-parameters[0])
         logs = log_softmax(columns * inverse + parameters[1:], axis=1)
         slope = (np.exp(logs) - target) / len(index)
         by_temperature = -inverse * (slope * columns).sum()
-        return -float(logs[np.arange(len(index)), index].mean()), np.array([by_temperature, *slope.sum(axis=0)])
+        return -float((target * logs).sum(axis=1).mean()), np.array([by_temperature, *slope.sum(axis=0)])
 
-    bounds = [tuple(np.log(TEMPERATURE_RANGE)), *[(-LARGEST_BIAS, LARGEST_BIAS)] * n_classes]
-    options = {"ftol": 1e-14, "gtol": 1e-9}
-    best = minimize(loss, np.zeros(1 + n_classes), jac=True, bounds=bounds, method="L-BFGS-B", options=options)
+    low, high = np.log(TEMPERATURE_RANGE)
+    bounds = [(float(low), float(high)), *[(-LARGEST_BIAS, LARGEST_BIAS)] * n_classes]
+    best = minimize(loss, np.zeros(1 + n_classes), jac=True, bounds=bounds, method="L-BFGS-B", tol=1e-12)
     temperature = float(np.clip(np.exp(best.x[0]), *TEMPERATURE_RANGE))
     biases = best.x[1:] - best.x[1:].mean()
     one = (float(best.x[2] - best.x[1]),)

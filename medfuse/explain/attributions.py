@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from medfuse.explain.checks import deletion_check
 from medfuse.explain.shares import modality_shares
 from medfuse.inference import Predictor
 from medfuse.tensors import Batch, Sample
+from medfuse.text import FindingFlags, overlaps
 from medfuse.text.tokens import UNKNOWN_ID
 from medfuse.types import Array, Explanation, ReportText
 
@@ -21,6 +23,8 @@ __all__ = ["explain"]
 
 N_STEPS = 32
 """Gauss-Legendre points between the baseline and the case."""
+
+FLAGS = "flags"
 
 INTERNAL_BATCH = 8
 """Points computed at once: memory stays that of one small batch."""
@@ -94,6 +98,8 @@ def explain(
         checks["deletion_text"] = deletion_check(logit, "text", values)
         if text is not None:
             offsets = _offsets(predictor, sample, text)
+            if FLAGS in by_name:
+                values = values + _on_tokens(by_name[FLAGS][0], predictor.preprocessing.flag(text), offsets)
             scores = tuple((a, b, float(v)) for (a, b), v in zip(offsets, values, strict=True))
     if image_map is not None:
         checks["deletion_image"] = deletion_check(logit, "image", by_name["image"][0].sum(dim=0))
@@ -128,11 +134,16 @@ class CaseLogit:
             [sample], modalities=bundle.preprocessing.modalities, image_shape=bundle.preprocessing.image_shape
         )
         present = self.batch.present[0].tolist()
-        self.names = tuple(m for m, here in zip(self.batch.modalities, present, strict=True) if here)
+        here = tuple(m for m, is_here in zip(self.batch.modalities, present, strict=True) if is_here)
+        self.names = (*here, FLAGS) if "text" in here and self.batch.flags.shape[1] else here
 
     def inputs(self) -> tuple[Tensor, ...]:
-        """Return the image (1, C, I, J, K) and the embedded tokens (1, L, D), as far as the case has them."""
-        given = {"image": lambda: self.batch.image, "text": lambda: self._embed(self.batch.token_ids)}
+        """Return image (1, C, I, J, K), embedded tokens (1, L, D) and flags (1, F), as far as the case has them."""
+        given = {
+            "image": lambda: self.batch.image,
+            "text": lambda: self._embed(self.batch.token_ids),
+            FLAGS: lambda: self.batch.flags,
+        }
         return tuple(given[name]() for name in self.names)
 
     def baselines(self) -> tuple[Tensor, ...]:
@@ -141,6 +152,7 @@ class CaseLogit:
         given = {
             "image": lambda: torch.full_like(image, float(image.median())),
             "text": lambda: self._embed(unknown),
+            FLAGS: lambda: torch.zeros_like(self.batch.flags),
         }
         return tuple(given[name]() for name in self.names)
 
@@ -154,6 +166,7 @@ class CaseLogit:
             image=given.get("image", self.batch.image.expand(n, -1, -1, -1, -1)),
             token_ids=self.batch.token_ids.expand(n, -1),
             token_mask=self.batch.token_mask.expand(n, -1),
+            flags=given.get(FLAGS, self.batch.flags.expand(n, -1)),
             present=self.batch.present.expand(n, -1),
         )
         logits: Tensor = self.model.forward_embedded(batch, given.get("text")).logits[self.target]
@@ -171,6 +184,15 @@ def _offsets(predictor: Predictor, sample: Sample, text: ReportText) -> tuple[tu
     if encoding is None or sample.token_ids is None or list(encoding.ids) != sample.token_ids.tolist():
         raise UsageError("text", "found another text than the sample's", expected="the one that it was prepared from")
     return encoding.offsets
+
+
+def _on_tokens(values: Tensor, flags: FindingFlags | None, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """Give each flag's score, in equal parts, to the tokens of the mentions that it comes from."""
+    scores = values.new_zeros(len(offsets))
+    for value, spans in zip(values, flags.spans if flags else (), strict=False):
+        tokens = [row for row, offset in enumerate(offsets) if overlaps(offset, spans)]
+        scores[tokens] += value / max(len(tokens), 1)
+    return scores
 
 
 def _relative(delta: Tensor, logit: CaseLogit) -> float:

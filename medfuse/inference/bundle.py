@@ -215,6 +215,7 @@ def build_for(preprocessing: Preprocessing, config: ModelConfig, targets: Sequen
         in_channels=preprocessing.image_shape[0],
         image_size=preprocessing.image.size,
         vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+        n_flags=preprocessing.n_flags,
     )
 
 

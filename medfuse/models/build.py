@@ -10,7 +10,7 @@ from torch import nn
 
 from medfuse.config import ModelConfig
 from medfuse.models.aligners import ALIGNERS
-from medfuse.models.classifier import StudyClassifier
+from medfuse.models.classifier import StudyClassifier, projection
 from medfuse.models.fusions import FUSIONS
 from medfuse.models.heads import HEADS, Head
 from medfuse.models.image_encoders import IMAGE_ENCODERS, ImageEncoder
@@ -36,6 +36,7 @@ def build_model(
     in_channels: int,
     image_size: tuple[int, int, int],
     vocabulary_size: int,
+    n_flags: int = 0,
 ) -> StudyClassifier:
     """Build the model of a configuration.
 
@@ -49,6 +50,8 @@ def build_model(
         (I, J, K).
     vocabulary_size : int
         Of the tokenizer; 0 if the model reads no text.
+    n_flags : int
+        F, what goes to the model beside the encoded text.
 
     Returns
     -------
@@ -78,13 +81,16 @@ def build_model(
     several = len(config.modalities) > 1
     return StudyClassifier(
         encoders,
+        projections={
+            name: projection(encoder.feature_size + n_flags * (name == "text"), config.embedding_size)
+            for name, encoder in encoders.items()
+        },
         aligner=_build(config, "aligner", given),
         fusion=fusion,
         heads={
             "fused": heads(fusion.fused_size),
             **{m: heads(config.embedding_size) for m in config.modalities if several},
         },
-        embedding_size=config.embedding_size,
         modality_dropout=config.modality_dropout,
     )
 

@@ -17,7 +17,12 @@ from medfuse.models.image_encoders import ImageEncoder
 from medfuse.models.text_encoders import TextEncoder
 from medfuse.tensors import Batch, ModelOutput
 
-__all__ = ["StudyClassifier"]
+__all__ = ["StudyClassifier", "projection"]
+
+
+def projection(feature_size: int, embedding_size: int) -> nn.Sequential:
+    """Return what turns an encoder's features into an embedding: a linear layer and layer norm."""
+    return nn.Sequential(nn.Linear(feature_size, embedding_size), nn.LayerNorm(embedding_size))
 
 
 class StudyClassifier(nn.Module):
@@ -34,13 +39,13 @@ class StudyClassifier(nn.Module):
     ----------
     encoders : mapping of str to module
         ``"image"``: ImageEncoder; ``"text"``: TextEncoder. Their order is that of the modalities.
+    projections : mapping of str to module
+        By modality: features, of text with its flags behind them, to embedding; see `projection`.
     aligner : Aligner
     fusion : Fusion
     heads : mapping of str to mapping of str to Head
         By input, then by target. ``"fused"`` reads the fused vector; those named by a modality read its
         embedding alone and serve training only.
-    embedding_size : int
-        E.
     modality_dropout : float
         Chance, in training, that a case with several modalities loses one of them.
     """
@@ -49,25 +54,20 @@ class StudyClassifier(nn.Module):
         self,
         encoders: Mapping[str, ImageEncoder | TextEncoder],
         *,
+        projections: Mapping[str, nn.Sequential],
         aligner: Aligner,
         fusion: Fusion,
         heads: Mapping[str, Mapping[str, Head]],
-        embedding_size: int,
         modality_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.modalities = tuple(encoders)
         self.encoders = nn.ModuleDict(dict(encoders))
-        self.projections = nn.ModuleDict(
-            {
-                name: nn.Sequential(nn.Linear(encoder.feature_size, embedding_size), nn.LayerNorm(embedding_size))
-                for name, encoder in encoders.items()
-            }
-        )
+        self.projections = nn.ModuleDict(dict(projections))
         self.aligner = aligner
         self.fusion = fusion
         self.heads = nn.ModuleDict({read: nn.ModuleDict(dict(parts)) for read, parts in heads.items()})
-        self.embedding_size = embedding_size
+        self.embedding_size = cast(nn.Linear, next(iter(projections.values()))[0]).out_features
         self.modality_dropout = modality_dropout
 
     def embed(self, token_ids: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class StudyClassifier(nn.Module):
         """
         if batch.modalities != self.modalities:
             raise UsageError("batch", f"found modalities {list(batch.modalities)}", expected=str(list(self.modalities)))
-        inputs = {"image": (batch.image,), "text": (embedded, batch.token_mask)}
+        inputs = {"image": (batch.image,), "text": (embedded, batch.token_mask, batch.flags)}
         embeddings = {
             name: self._embedding(name, inputs[name], present=batch.present[:, column])
             for column, name in enumerate(self.modalities)
@@ -138,7 +138,12 @@ class StudyClassifier(nn.Module):
         given = [tensor[rows] for tensor in inputs if tensor is not None]
         if len(given) < len(inputs):
             raise UsageError("batch", f"found {name} without embedded tokens", expected="them, from embed()")
-        vectors: Tensor = self.projections[name](self.encoders[name](*given))
+        *inner, last = given
+        if name == "text":  # flags are features already
+            features = torch.cat([self.encoders[name](*inner), last], dim=1)
+        else:
+            features = self.encoders[name](last)
+        vectors: Tensor = self.projections[name](features)
         return vectors.new_zeros(len(present), self.embedding_size).index_copy(0, rows, vectors)
 
     def _logits(self, read: str, vector: Tensor) -> dict[str, Tensor]:

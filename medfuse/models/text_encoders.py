@@ -176,6 +176,7 @@ class WordCnnEncoder(TextEncoder):
         _check_sizes(sizes, smallest)
         self.embedding = nn.Embedding(vocabulary_size, token_size, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
+        self.lengths = tuple(lengths)
         self.convolutions = nn.ModuleList(nn.Conv1d(token_size, n_phrases, length) for length in lengths)
         self.feature_size = n_phrases * len(lengths)
 
@@ -188,7 +189,9 @@ class WordCnnEncoder(TextEncoder):
         """Return how well the words from each token on fit each phrase, from 0."""
         words = self.dropout(embedded).masked_fill(~token_mask[..., None], 0.0).transpose(1, 2)
         # A phrase may run past the last word: zeros follow it, as padding does.
-        found = [conv(F.pad(words, (0, conv.kernel_size[0] - 1))) for conv in self.convolutions]
+        found = [
+            conv(F.pad(words, (0, length - 1))) for conv, length in zip(self.convolutions, self.lengths, strict=True)
+        ]
         return F.relu(torch.cat(found, dim=1)).transpose(1, 2)
 
     def pool(self, states: Tensor, token_mask: Tensor) -> Tensor:

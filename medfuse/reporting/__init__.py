@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medfuse.reporting.evaluation_report import write_evaluation_report
     from medfuse.reporting.explanation_report import write_explanation_report
-    from medfuse.reporting.provenance import read_provenance
+    from medfuse.reporting.provenance import design_of, limits_of, read_provenance, read_settings
 
 _HOME = {
+    "design_of": "provenance",
+    "limits_of": "provenance",
     "read_provenance": "provenance",
+    "read_settings": "provenance",
     "write_evaluation_report": "evaluation_report",
     "write_explanation_report": "explanation_report",
 }
 
-__all__ = ["read_provenance", "write_evaluation_report", "write_explanation_report"]
+__all__ = [
+    "design_of",
+    "limits_of",
+    "read_provenance",
+    "read_settings",
+    "write_evaluation_report",
+    "write_explanation_report",
+]
 
 
 def __getattr__(name: str) -> object:

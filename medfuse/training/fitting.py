@@ -26,7 +26,7 @@ from medfuse.training.callbacks import KeepBest, StartEpoch
 from medfuse.training.module import ClassifierModule
 from medfuse.types import Target
 
-__all__ = ["Fit", "check_classes", "fit", "make_preprocessing"]
+__all__ = ["Fit", "calibrate", "check_classes", "fit", "make_preprocessing"]
 
 log = logging.getLogger("medfuse")
 
@@ -150,7 +150,7 @@ def fit(
     model.load_state_dict({name: keep.best_weights[name] for name in model.state_dict()})
     prevalence = {t.name: _share_positive(parts["train"], t.name) for t in targets}
     bundle = Bundle(model.cpu().eval(), config.model, preprocessing, targets, {}, prevalence, series=config.data.series)
-    calibrated = replace(bundle, calibration=_calibrate(bundle, parts["validation"]))
+    calibrated = replace(bundle, calibration=calibrate(bundle, parts["validation"]))
     return Fit(calibrated, tuple(keep.history), keep.best_epoch)
 
 
@@ -213,7 +213,21 @@ def _share_positive(samples: Sequence[Sample], target: str) -> float:
     return sum(known) / len(known)
 
 
-def _calibrate(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[str, Calibration]]:
+def calibrate(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[str, Calibration]]:
+    """Fit calibration and threshold of every target and condition.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Its own calibration is not read.
+    samples : sequence of Sample
+        Of validation cases; each counts only under conditions whose modalities it has.
+
+    Returns
+    -------
+    dict of str to dict of str to Calibration
+        By target, then by condition; the neutral one where the cases lack a class, which is logged.
+    """
     logits = predict_logits(bundle, samples)
     modalities = bundle.preprocessing.modalities
     present = [set(modalities_of(sample, modalities)) for sample in samples]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from medfuse.data import Case, to_samples
 from medfuse.errors import ConfigError, nearest_name
 from medfuse.inference import Bundle, Predictor
 from medfuse.training.parts import Parts
-from medfuse.types import Target
+from medfuse.types import Prediction, Target
 
 __all__ = ["baseline_table", "baseline_tables", "prediction_table"]
 
@@ -34,12 +35,13 @@ def prediction_table(bundle: Bundle, cases: Sequence[Case], *, split: str, fold:
     Returns
     -------
     DataFrame
-        One row a case, condition, target and class.
+        One row a case, condition, target and class. Where the config names label terms that the model reads, each
+        condition with text comes again as ``<condition>_masked``, with those terms masked.
     """
     by_id = {case.id: case for case in cases}
     tested = {} if fold is None else {"fold": fold}
     rows = []
-    for prediction in Predictor(bundle).predict_samples(to_samples(cases, bundle.preprocessing)):
+    for prediction in _predictions(bundle, cases):
         case = by_id[prediction.case]
         if prediction.target not in case.targets:
             continue
@@ -57,6 +59,25 @@ def prediction_table(bundle: Bundle, cases: Sequence[Case], *, split: str, fold:
                 for index, (name, probability) in enumerate(zip(prediction.classes, probabilities, strict=True))
             ]
     return pd.DataFrame(rows)
+
+
+def _predictions(bundle: Bundle, cases: Sequence[Case]) -> list[Prediction]:
+    predictor, preprocessing = Predictor(bundle), bundle.preprocessing
+    found = predictor.predict_samples(to_samples(cases, preprocessing))
+    text = preprocessing.text
+    if "text" not in preprocessing.modalities or not text.mask_terms or text.mask == "always":
+        return found
+    masked = predictor.predict_samples(to_samples(cases, preprocessing.masked()))
+    return [
+        replace(
+            one,
+            probabilities={
+                **one.probabilities,
+                **{f"{name}_masked": p for name, p in other.probabilities.items() if name != "image"},
+            },
+        )
+        for one, other in zip(found, masked, strict=True)
+    ]
 
 
 def baseline_table(

@@ -12,7 +12,8 @@ import torch
 from medfuse.config import ImageConfig, TextConfig
 from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, DataError, LesionPositionError, ReportTextError, UsageError
-from medfuse.text import ReportTokenizer
+from medfuse.text import ReportTokenizer, flag_names
+from medfuse.text.tokens import UNKNOWN_ID
 from medfuse.types import Lesion, ReportText, Study, Unit, Volume
 
 TEXT = "HISTORY: Cough.\nFINDINGS: A solid nodule.\nIMPRESSION: Nodule."
@@ -169,6 +170,9 @@ OTHERS: list[Callable[[Preprocessing], Preprocessing]] = [
     lambda p: replace(p, text=p.text.model_copy(update={"sections": ("findings",)})),
     lambda p: replace(p, text=p.text.model_copy(update={"max_length": 255})),
     lambda p: replace(p, text=p.text.model_copy(update={"vocabulary_size": 1999})),
+    lambda p: replace(p, text=p.text.model_copy(update={"flags": "chest14"})),
+    lambda p: replace(p, text=p.text.model_copy(update={"mask_terms": ("nodule",)})),
+    lambda p: replace(p, text=p.text.model_copy(update={"mask": "always"})),
     lambda p: replace(p, unit="arbitrary"),
     lambda p: replace(p, modalities=("text",)),
     lambda p: replace(p, tokenizer=None),
@@ -183,7 +187,8 @@ def test_digest_changes_with_every_option_and_the_tokenizer() -> None:
 
 def test_every_option_of_the_configuration_is_among_those_tried() -> None:
     options = set(ImageConfig.model_fields) | set(TextConfig.model_fields)
-    assert options == {"size", "spacing_mm", "window", "sections", "max_length", "vocabulary_size"}
+    tried = {"size", "spacing_mm", "window", "sections", "max_length", "vocabulary_size", "flags", "mask_terms", "mask"}
+    assert options == tried
 
 
 def test_plain_values_survive_a_round_trip_through_json() -> None:
@@ -218,3 +223,46 @@ def test_missing_value_is_refused_as_a_bad_bundle(key: str) -> None:
     content = {name: value for name, value in PREPARE.to_dict().items() if name != key}
     with pytest.raises(BundleError):
         Preprocessing.from_dict(content, tokenizer=TOKENIZER)
+
+
+MASK = TextConfig(mask_terms=("nodule", "solid"), mask="always")
+
+
+def test_masked_terms_are_unknown_words_where_they_stood() -> None:
+    prepare = replace(PREPARE, text=MASK)
+    plain, masked = PREPARE.encode(ReportText(TEXT)), prepare.encode(ReportText(TEXT))
+    assert plain is not None
+    assert masked is not None
+    assert plain.offsets == masked.offsets
+    for (start, end), before, after in zip(plain.offsets, plain.ids, masked.ids, strict=True):
+        is_term = TEXT[start:end].lower() in ("nodule", "solid")
+        assert after == (UNKNOWN_ID if is_term else before)
+
+
+def test_terms_to_compare_with_are_read_until_the_masked_preparation_is_asked_for() -> None:
+    compare = replace(PREPARE, text=TextConfig(mask_terms=("nodule", "solid")))
+    assert compare.encode(ReportText(TEXT)) == PREPARE.encode(ReportText(TEXT))
+    assert compare.masked() == replace(PREPARE, text=MASK)
+    assert len({compare.digest, compare.masked().digest, PREPARE.digest}) == 3
+
+
+def test_flags_tell_only_what_the_model_may_read() -> None:
+    text = ReportText("HISTORY: Pneumonia.\nCOMPARISON: Mass.\nFINDINGS: A solid nodule. No effusion.")
+    prepare = replace(PREPARE, text=TextConfig(flags="chest14"))
+    flags = prepare.prepare_flags(text)
+    assert flags is not None
+    assert flags.shape == (prepare.n_flags,) == (28,)
+    said = [name for name, value in zip(flag_names("chest14"), flags, strict=True) if value]
+    assert said == ["Effusion absent", "Nodule present"]
+    masked = replace(prepare, text=MASK.model_copy(update={"flags": "chest14"})).prepare_flags(text)
+    assert masked is not None
+    assert masked[flag_names("chest14").index("Nodule present")] == 0
+    assert masked[flag_names("chest14").index("Effusion absent")] == 1
+
+
+def test_a_model_without_text_or_without_flags_gets_none() -> None:
+    assert PREPARE.prepare_flags(ReportText(TEXT)) is None
+    assert PREPARE.n_flags == 0
+    images = Preprocessing(IMAGE, TextConfig(flags="chest14"), "HU", ("image",))
+    assert images.prepare_flags(ReportText(TEXT)) is None
+    assert images.n_flags == 0

@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_curve
 
@@ -20,14 +22,16 @@ def test_temperature_and_bias_recover_those_that_were_planted():
     assert biases == (pytest.approx(0.7, abs=0.05),)
 
 
-def test_binary_calibration_equals_an_unpenalised_logistic_regression():
+def test_binary_calibration_equals_scikit_learn_s_sigmoid():
     rng = np.random.default_rng(1)
     logits = rng.normal(scale=3, size=500)
     labels = (rng.random(500) < expit(logits / 2 + 1)).astype(int)
-    model = LogisticRegression(C=1e10, tol=1e-10).fit(logits[:, None], labels)
+    slope_only = LogisticRegression().fit(logits[:, None], logits > 0)
+    slope_only.coef_, slope_only.intercept_ = np.ones((1, 1)), np.zeros(1)  # its decision function is the logit
+    peer = CalibratedClassifierCV(FrozenEstimator(slope_only), method="sigmoid").fit(logits[:, None], labels)
     temperature, (bias,) = fit_calibration(labels, logits)
-    assert temperature == pytest.approx(1 / model.coef_[0, 0], rel=1e-3)
-    assert bias == pytest.approx(model.intercept_[0], abs=1e-3)
+    found, expected = expit(logits / temperature + bias), peer.predict_proba(logits[:, None])[:, 1]
+    assert found == pytest.approx(expected, abs=2e-4)
 
 
 def test_two_class_columns_give_the_binary_calibration():
@@ -42,20 +46,26 @@ def test_two_class_columns_give_the_binary_calibration():
 
 
 def test_calibrated_classes_have_the_frequency_that_their_probabilities_say():
-    # Known answer: at the minimum of the log loss with a free bias a class, mean probability equals frequency.
+    # Known answer: at the minimum of the log loss with a free bias a class, mean probability equals frequency, but
+    # for one case's weight a class in Platt's targets.
     rng = np.random.default_rng(3)
     logits = rng.normal(scale=2, size=(300, 3))
     labels = np.array([rng.choice(3, p=softmax(row / 2 + [0.5, 0, -1])) for row in logits])
     temperature, biases = fit_calibration(labels, logits)
     assert sum(biases) == pytest.approx(0, abs=1e-12)
     found = softmax(logits / temperature + np.array(biases), axis=1).mean(axis=0)
-    assert found == pytest.approx(np.bincount(labels) / 300, abs=1e-4)
+    assert found == pytest.approx(np.bincount(labels) / 300, abs=1 / 300)
 
 
-def test_separated_validation_stays_within_the_stated_range():
+def test_a_few_cases_that_are_all_called_right_give_no_certainty():
+    # Known answer (Platt): one case of two is never surer than 2 / 3.
     temperature, (bias,) = fit_calibration([0, 1], [-1.0, 1.0])
-    assert temperature == pytest.approx(TEMPERATURE_RANGE[0], rel=1e-3)
-    assert abs(bias) <= 2 * LARGEST_BIAS
+    assert expit([-1 / temperature + bias, 1 / temperature + bias]) == pytest.approx([1 / 3, 2 / 3], abs=1e-4)
+    temperature, (bias,) = fit_calibration([0] * 9 + [1] * 9, [-1.0] * 9 + [1.0] * 9)
+    assert expit(1 / temperature + bias) == pytest.approx(10 / 11, abs=1e-4)
+
+
+def test_calibration_stays_within_the_stated_range():
     temperature, (bias,) = fit_calibration([0, 1], [1.0, 3.0])
     assert TEMPERATURE_RANGE[0] <= temperature
     assert abs(bias) <= 2 * LARGEST_BIAS

@@ -37,7 +37,11 @@ def make_model() -> Callable[..., StudyClassifier]:
 @pytest.fixture
 def make_batch() -> Callable[..., Batch]:
     def make(
-        present: Sequence[tuple[bool, ...]], *, modalities: tuple[str, ...] = ("image", "text"), seed: int = 0
+        present: Sequence[tuple[bool, ...]],
+        *,
+        modalities: tuple[str, ...] = ("image", "text"),
+        seed: int = 0,
+        n_flags: int = 0,
     ) -> Batch:
         n, draw = len(present), torch.Generator().manual_seed(seed)
         mask = torch.arange(6) < torch.randint(1, 7, (n, 1), generator=draw)
@@ -47,6 +51,7 @@ def make_batch() -> Callable[..., Batch]:
             image=torch.randn(n, 1, 8, 8, 8, generator=draw),
             token_ids=torch.randint(2, 20, (n, 6), generator=draw) * mask,
             token_mask=mask,
+            flags=torch.rand(n, n_flags, generator=draw),
             present=torch.tensor(present, dtype=torch.bool),
             targets={"malignancy": torch.arange(n) % 2, "texture": torch.arange(n) % 3},
             target_mask={"malignancy": torch.ones(n, dtype=torch.bool), "texture": torch.arange(n) % 2 == 0},

@@ -199,6 +199,7 @@ def planted(modalities: tuple[str, ...], *, n: int, seed: int) -> Batch:
         image=image,
         token_ids=token_ids,
         token_mask=torch.ones(n, 6, dtype=torch.bool),
+        flags=torch.zeros(n, 0),
         present=torch.ones(n, len(modalities), dtype=torch.bool),
         targets={"malignancy": label.long()},
     )

@@ -2,12 +2,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
 from medfuse.config import BaselineConfig
 from medfuse.data import Case, to_samples
 from medfuse.errors import ConfigError
+from medfuse.evaluation import auroc
 from medfuse.evaluation.predictions import check_predictions
 from medfuse.inference import Predictor
 from medfuse.training import Fit
@@ -30,6 +32,32 @@ def test_the_table_holds_the_predictor_s_answers(toy_fit: Fit, toy_cases: Sequen
             for name, value in zip(p.classes, values, strict=True):
                 assert rows[str(p.case), condition, name] == value
     check_predictions(table)
+
+
+def test_label_terms_are_answered_with_and_without(toy_fit: Fit, toy_cases: Sequence[Case]) -> None:
+    bundle = toy_fit.bundle
+    text = bundle.preprocessing.text.model_copy(update={"mask_terms": ("spiculation", "smooth")})
+    named = replace(bundle, preprocessing=replace(bundle.preprocessing, text=text))
+    table = prediction_table(named, toy_cases, split="test")
+    plain = prediction_table(bundle, toy_cases, split="test")
+    assert set(table["condition"]) - set(plain["condition"]) == {"fused_masked", "text_masked"}
+    without = table[~table["condition"].str.endswith("_masked")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(without, plain)
+    # The margin is all that tells the classes apart in these texts: without its words no answer is left.
+    positive = table[table["class"] == "positive"].pivot(index="case_id", columns="condition", values="probability")
+    labels = table[table["class"] == "positive"].groupby("case_id")["label"].first()
+    known = positive.dropna().index
+    assert auroc(labels[known], positive.loc[known, "text"]).value > 0.8
+    assert abs(auroc(labels[known], positive.loc[known, "text_masked"]).value - 0.5) < 0.25
+
+
+def test_a_model_that_never_reads_the_terms_has_nothing_to_compare(toy_fit: Fit, toy_cases: Sequence[Case]) -> None:
+    bundle = toy_fit.bundle
+    text = bundle.preprocessing.text.model_copy(update={"mask_terms": ("smooth",), "mask": "always"})
+    table = prediction_table(
+        replace(bundle, preprocessing=replace(bundle.preprocessing, text=text)), toy_cases, split="test"
+    )
+    assert not table["condition"].str.endswith("_masked").any()
 
 
 def test_labels_folds_and_pseudonyms_are_the_case_s(toy_fit: Fit, toy_cases: Sequence[Case]) -> None:
