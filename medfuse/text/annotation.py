@@ -12,7 +12,6 @@ from medfuse.text.language import check_language
 from medfuse.text.lexicon import Lexicon, load_lexicon
 from medfuse.text.sections import find_headings, sections_of
 from medfuse.text.sentences import sentences_of
-from medfuse.text.words import find_words
 from medfuse.types import RadiologyReport
 
 __all__ = ["annotate", "annotate_many"]
@@ -92,10 +91,9 @@ def _annotate_batches(texts: Iterator[tuple[int, str]], batch_size: int) -> Iter
 
 
 def _annotate(text: str, lexicon: Lexicon, *, where: str) -> RadiologyReport:
-    words = find_words(text)
-    language = check_language(words, lexicon, where=where)
+    language = check_language(text, lexicon, where=where)
     headings = find_headings(text)
     sections = sections_of(text, headings)
     sentences = sentences_of(text, headings)
-    findings = find_findings(text, sections, sentences, headings=headings, lexicon=lexicon, words=words)
+    findings = find_findings(text, sections, sentences, headings=headings, lexicon=lexicon)
     return RadiologyReport(text, sections, sentences, findings, language, make_labels(findings))

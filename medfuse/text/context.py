@@ -97,21 +97,22 @@ def assert_status(text: str, spans: Sequence[tuple[int, int]]) -> list[Assertion
         if not 0 <= start < end <= len(text):
             raise UsageError("assert_status spans", "found a span outside the text", expected="0 <= start < end")
     headings = find_headings(text)
-    words, sentences = find_words(text), sentences_of(text, headings)
+    sentences = sentences_of(text, headings)
     starts = [start for start, _ in sentences]
     clauses: dict[int, Clauses] = {}
     answers = []
-    for span in spans:
-        number = bisect_right(starts, span[0]) - 1
-        if number < 0 or span[0] >= sentences[number][1]:  # it stands in a heading, perhaps answered by the next words
-            end = sentences[number + 1][1] if number + 1 < len(sentences) else len(text)
-            answers.append(_read_answer(text, span[1], end) or Assertion())
+    for start, end in spans:
+        number = bisect_right(starts, start) - 1
+        if number < 0 or start >= sentences[number][1]:  # it stands in a heading, perhaps answered by the next words
+            stop = sentences[number + 1][1] if number + 1 < len(sentences) else len(text)
+            answers.append(_read_answer(text, end, stop) or Assertion())
             continue
+        first, last = sentences[number]
         if number not in clauses:
-            hits = load_lexicon().trie(words, *words.inside(*sentences[number]))
-            past = is_history(text, headings, sentences[number][0])
-            clauses[number] = Clauses(text, words, sentences[number], hits, historical=past)
-        answers.append(clauses[number].assess(span))
+            words = find_words(text[first:last])
+            hits = load_lexicon().trie(words, 0, len(words.lower))
+            clauses[number] = Clauses(text[first:last], words, hits, historical=is_history(text, headings, first))
+        answers.append(clauses[number].assess((start - first, end - first)))
     return answers
 
 
@@ -120,28 +121,24 @@ class Clauses:
 
     Parameters
     ----------
-    text : str
+    sentence : str
     words : Words
-        Of the whole text.
-    sentence : (int, int)
-        Character offsets.
     hits : mapping of str to list of Match
-        What the lexicon's trie found among the words of the sentence.
+        What the lexicon's trie found among the words.
     historical : bool
         Whether the sentence stands under a heading of history.
     """
 
     def __init__(
         self,
-        text: str,
+        sentence: str,
         words: Words,
-        sentence: tuple[int, int],
         hits: Mapping[str, list[Match[Any]]],
         *,
         historical: bool = False,
     ) -> None:
         self._historical = historical
-        self._text, self._words, self._sentence = text, words, sentence
+        self._sentence, self._words = sentence, words
         self._triggers = hits.get("trigger", [])
         self._verbs = [verb.first for verb in hits.get("verb", [])]
         self._ends = [match for match in self._triggers if "ends" in match.value]
@@ -152,13 +149,13 @@ class Clauses:
         Parameters
         ----------
         span : (int, int)
-            Character offsets.
+            Character offsets in the sentence.
 
         Returns
         -------
         Assertion
         """
-        if answered := _read_answer(self._text, span[1], self._sentence[1]):
+        if answered := _read_answer(self._sentence, span[1], len(self._sentence)):
             return answered
         if not self._triggers:
             return Assertion(historical=self._historical)

@@ -44,7 +44,7 @@ class Predicate:
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lexicon:
     """All phrases in one trie, and what concerns concepts alone.
 

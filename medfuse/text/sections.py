@@ -41,6 +41,11 @@ _HEADING = re.compile(
 )
 
 
+# Without one of these a text of one line has no heading, unless it is nothing else.
+_HINT = re.compile(r"[:\n–—]|[ \t]-[ \t]|^\W*(?:\w{1,2}[.)]\s+)?(?:target\s+)?(?:lesion|nodule|mass)\b", re.IGNORECASE)
+_LONGEST_ALONE = 120
+
+
 @dataclass(frozen=True, slots=True)
 class _Titles:
     names: dict[str, str]
@@ -145,6 +150,8 @@ def select_sections(report: str | RadiologyReport, names: Sequence[str]) -> tupl
 
 
 def _headings(text: str) -> Iterator[tuple[str, int, int]]:
+    if len(text) > _LONGEST_ALONE and not _HINT.search(text):
+        return
     current, position = BODY, 0
     while match := _HEADING.search(text, position):
         position = match.end()

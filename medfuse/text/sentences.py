@@ -20,9 +20,11 @@ _END = re.compile(
     r"|(?<=\s)(?=(?:\d{1,2}\)\s|[•·]|[\"“]\s?)\s{0,3}[A-Z])"
 )
 _WRAPPED_LINE = 50
-_ABBREVIATION = re.compile(r"(?:\b(?:dr|mr|mrs|ms|vs|approx|st|e\.g|i\.e|cf)|(?:^|[\s(])\d{1,2})$", re.IGNORECASE)
+_LONG = 4
+"""No abbreviation before a capital has so many letters."""
+_ABBREVIATION = re.compile(r"(?:\b(?:dr|mr|mrs|ms|vs|st|e\.g|i\.e|cf)|(?:^|[\s(])\d{1,2})$", re.IGNORECASE)
 # These are no ends only before a number ("no. 3") or a small letter ("4 p.m. today").
-_BEFORE_NUMBER = re.compile(r"\b(?:no|nr|fig|im|img|se|ser|a\.m|p\.m|p\.o|min|max)$", re.IGNORECASE)
+_BEFORE_NUMBER = re.compile(r"\b(?:no|nr|fig|im|img|se|ser|a\.m|p\.m|p\.o|min|max|approx)$", re.IGNORECASE)
 
 # A line that ends like this goes on, however short it is: a "no" is never parted from what it denies.
 _OPEN_END = re.compile(
@@ -80,8 +82,10 @@ def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
         return end.start() - line_start > _WRAPPED_LINE or bool(_OPEN_END.search(text[line_start : end.start()]))
     if not end.group().startswith("."):
         return False
-    before = text[max(start, end.start() - 8) : end.start()]
     following = text[end.end() : end.end() + 9].lstrip()[:1]
+    before = text[max(start, end.start() - 8) : end.start()]
+    if following.isupper() and before[-_LONG:].isalpha() and len(before) >= _LONG:
+        return False  # the most frequent case, told without a search
     list_number = before.strip().isdigit() and not text[start : end.start()].strip(" \t\r\n0123456789")
     if before[-1:].isdigit():
         return list_number
@@ -98,8 +102,8 @@ def _trimmed_pieces(text: str, start: int, end: int) -> list[tuple[int, int]]:
             space = text.rfind(" ", start + 1, start + MAX_SENTENCE_CHARACTERS)
             stop = space if space > start else start + MAX_SENTENCE_CHARACTERS
         piece = text[start:stop]
-        first = start + len(piece) - len(piece.lstrip())
-        if any(character.isalnum() for character in piece):
-            pieces.append((first, first + len(piece.strip())))
+        if (body := piece.strip()) and (body[0].isalnum() or any(character.isalnum() for character in body)):
+            first = start + piece.index(body[0])
+            pieces.append((first, first + len(body)))
         start = stop
     return pieces

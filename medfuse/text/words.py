@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,15 +12,15 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
-__all__ = ["Match", "PhraseTrie", "Words", "find_words", "read_data", "read_yaml"]
+__all__ = ["MASK", "Match", "PhraseTrie", "Words", "find_words", "read_data", "read_yaml", "with_plural"]
 
 Value = TypeVar("Value")
 
 # What de-identification left in place of a name or date; it is no word: "the heart XXXX is enlarged".
-_MASK = r"\*\*[a-z][a-z-]{0,30}(?:\[[^\]\n]{0,80}\])?|\[\*\*[^*\n]{0,80}\*\*\]|\bx{3,}\b|_{3,}"
+MASK = r"\*\*[a-z][a-z-]{0,30}(?:\[[^\]\n]{0,80}\])?|\[\*\*[^*\n]{0,80}\*\*\]|\bx{3,}\b|_{3,}"
 # Hyphens divide words and are no words themselves, so that "ground-glass" and "ground glass" are one phrase.
 _WORD = re.compile(
-    rf"(?:{_MASK})|([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:'+[^\W\d_]+)*|[^\w\s-])"
+    rf"(?:{MASK})|([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:'+[^\W\d_]+)*|[^\w\s-])"
 )
 _LAST = None
 
@@ -42,7 +42,7 @@ class Words:
     ends: list[int]
 
     def inside(self, start: int, end: int) -> tuple[int, int]:
-        """Return the numbers of the first word in ``text[start:end]`` and of the first behind it."""
+        """Return the numbers of the first word that begins in ``text[start:end]`` and of the first behind it."""
         return bisect_left(self.starts, start), bisect_left(self.starts, end)
 
 
@@ -151,8 +151,3 @@ def with_plural(wording: str) -> tuple[str, ...]:
     if wording.endswith("y") and wording[-2:-1] not in tuple("aeiou"):
         return wording, f"{wording[:-1]}ies"
     return wording, wording + ("es" if wording.endswith(("s", "x", "z", "ch", "sh")) else "s")
-
-
-def joined(words: Sequence[str]) -> str:
-    """Return words as one phrase."""
-    return " ".join(words)
