@@ -25,7 +25,8 @@ __all__ = ["Assertion", "Clauses", "assert_status", "is_history"]
 CERTAINTY = {"likely": 0.75, "either": 0.6, "possible": 0.5, "doubtful": 0.25}
 """How surely a finding is there, by the strongest doubt that reaches it."""
 
-_BEHIND = frozenset(f"{kind}_after" for kind in ("absent", "likely", "either", "possible", "doubtful", "historical"))
+_WITHIN = frozenset(["historical"])
+"""What a trigger inside a concept's own words says of it: "status post biopsy"."""
 _ANSWER = re.compile(r"\s{0,3}[:–—-]\s{0,3}([\w\s/-]{2,20}?)[\s.]{0,5}")
 # Words that the trigger's own auxiliary ("was", "have been") takes in front of it.
 _VERB_ROOM = 2
@@ -67,6 +68,9 @@ class Assertion:
         if self.uncertain:
             return "uncertain"
         return "historical" if self.historical else "present"
+
+
+_STATED, _PAST = Assertion(), Assertion(historical=True)
 
 
 def assert_status(text: str, spans: Sequence[tuple[int, int]]) -> list[Assertion]:
@@ -141,7 +145,7 @@ class Clauses:
         self._sentence, self._words = sentence, words
         self._triggers = hits.get("trigger", [])
         self._verbs = [verb.first for verb in hits.get("verb", [])]
-        self._ends = [match for match in self._triggers if "ends" in match.value]
+        self._ends = [(match.first, match.last) for match in self._triggers if match.value.ends]
 
     def assess(self, span: tuple[int, int]) -> Assertion:
         """Say what the sentence says of a span that begins in it.
@@ -157,11 +161,11 @@ class Clauses:
         """
         if answered := _read_answer(self._sentence, span[1], len(self._sentence)):
             return answered
-        if not self._triggers:
-            return Assertion(historical=self._historical)
-        said = self._said(*self._words.inside(*span))
+        said = self._said(*self._words.inside(*span)) if self._triggers else ()
+        if not said:
+            return _PAST if self._historical else _STATED
         negated = "absent" in said
-        doubts = [CERTAINTY[kind] for kind in CERTAINTY if kind in said]
+        doubts = [CERTAINTY[kind] for kind in said if kind in CERTAINTY]
         return Assertion(
             negated,
             bool(doubts),
@@ -173,22 +177,29 @@ class Clauses:
     def _said(self, first: int, last: int) -> set[str]:
         """Return what the triggers that reach the words ``first`` up to ``last`` say."""
         said: set[str] = set()
-        floor = max((match.last for match in self._ends if match.last <= first), default=-1)
-        ceiling = min((match.first for match in self._ends if match.first >= last), default=None)
-        for match in self._triggers:
-            if first <= match.first and match.last <= last:
-                said.update({"historical"} if "historical_before" in match.value else ())  # "status post biopsy"
-            elif match.last <= first:
-                if floor <= match.last:  # what ends the reach of others may begin its own: "and denies"
-                    said.update(kind.removesuffix("_before") for kind in match.value - _BEHIND)
-            elif "query" in match.value:
-                if match.first - last < _QUERY_ROOM and "(" not in self._words.lower[last : match.first]:
+        floor, ceiling = self._bounds(first, last)
+        for start, end, trigger in self._triggers:
+            if first <= start and end <= last:
+                said |= trigger.forwards & _WITHIN
+            elif end <= first:
+                if floor <= end:  # what ends the reach of others may begin its own: "and denies"
+                    said |= trigger.forwards
+            elif trigger.doubts:
+                if start - last < _QUERY_ROOM and "(" not in self._words.lower[last:start]:
                     said.add("doubtful")
-            elif match.first < last or (ceiling is not None and match.first >= ceiling):
-                continue
-            elif self._verb_is_its_own(last, match.first):
-                said.update(kind.removesuffix("_after") for kind in match.value & _BEHIND)
+            elif last <= start < ceiling and trigger.backwards and self._verb_is_its_own(last, start):
+                said |= trigger.backwards
         return said
+
+    def _bounds(self, first: int, last: int) -> tuple[int, int]:
+        """Return the words between which triggers reach the words ``first`` up to ``last``."""
+        floor, ceiling = -1, len(self._words.lower)
+        for start, end in self._ends:
+            if end <= first:
+                floor = end
+            elif start >= last:
+                return floor, start
+        return floor, ceiling
 
     def _verb_is_its_own(self, last: int, trigger: int) -> bool:
         """Tell whether no other verb stands between a concept and a trigger behind it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable
 from functools import cache
 
@@ -12,8 +13,10 @@ from medfuse.text.words import MASK, read_data
 
 __all__ = ["check_language"]
 
-_LOOKED_AT = 600
-"""So many characters tell the language."""
+_FIRST_LOOK, _LOOKED_AT = 120, 600
+"""So many characters tell the language: few where they are plainly English."""
+_PLAIN = 2
+"""So many common English words, and none of another language, are plainly English."""
 _LEAST_KNOWN = 0.15
 """Share of an English report's words that the lexicon or the list of common words holds, at the very least."""
 _LEAST_ENGLISH = 0.1
@@ -22,9 +25,10 @@ _FEW = 6
 """Fewer words than this say little by their share."""
 
 
-# Words of two letters or more; a letter of another script is one by itself. What was masked is none.
-_WORD = re.compile(r"(?!x{3,}\b)[^\W\d_]{2,}|[^\W\d_a-z]")
-_SIGN = re.compile(rf"(?!{MASK})[^\W_]", re.IGNORECASE)
+# A word has two letters or more, in another script one.
+_SIGNS = str.maketrans(dict.fromkeys(string.punctuation + string.digits, " "))
+_MASKED = frozenset("x" * length for length in range(3, 10))
+_MASK = re.compile(MASK, re.IGNORECASE)
 
 
 def check_language(text: str, lexicon: Lexicon, *, where: str) -> str:
@@ -53,12 +57,14 @@ def check_language(text: str, lexicon: Lexicon, *, where: str) -> str:
     >>> check_language("No effusion.", load_lexicon(), where="report")
     'en'
     """
-    beginning = text if len(text) <= _LOOKED_AT else text[:_LOOKED_AT].rpartition(" ")[0]
-    named = frozenset(_WORD.findall(beginning.lower()))
-    if not named:
-        return "en" if _SIGN.search(text) else ""
     english, foreign = _lists()
-    n_english, n_foreign = len(named & english), len(named & foreign)
+    for limit in (_FIRST_LOOK, _LOOKED_AT):
+        named = _words(text, limit)
+        n_english, n_foreign = len(named & english), len(named & foreign)
+        if n_english >= _PLAIN and not n_foreign:
+            return "en"
+    if not named:
+        return "en" if any(character.isalnum() for character in _MASK.sub("", text)) else ""
     n_known = len(named & lexicon.trie.vocabulary | named & english)
     if len(named) >= _FEW:
         strange = n_known < _LEAST_KNOWN * len(named) and n_english < _LEAST_ENGLISH * len(named)
@@ -67,6 +73,13 @@ def check_language(text: str, lexicon: Lexicon, *, where: str) -> str:
     if (n_foreign and n_foreign >= n_english) or strange:
         raise ReportTextError(where, "found a language that the lexicon does not cover", expected="English")
     return "en"
+
+
+def _words(text: str, limit: int) -> frozenset[str]:
+    """Return the whole words at the beginning of a text, in lower case."""
+    beginning = text if len(text) <= limit else text[:limit].rpartition(" ")[0]
+    words = beginning.lower().translate(_SIGNS).split()
+    return frozenset(word for word in words if word[0].isalpha() and (len(word) > 1 or word > "z")) - _MASKED
 
 
 def _is_ascii(words: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -15,7 +15,7 @@ from medfuse.errors import ConfigError
 from medfuse.text.words import PhraseTrie, read_data, read_yaml, with_plural
 from medfuse.types import Status
 
-__all__ = ["Lexicon", "Predicate", "concept_wordings", "load_lexicon"]
+__all__ = ["Lexicon", "Predicate", "Trigger", "concept_wordings", "load_lexicon"]
 
 REGIONS = ("general", "chest", "abdomen", "brain", "musculoskeletal")
 _TRIGGERS = (
@@ -25,6 +25,25 @@ _TRIGGERS = (
 )  # fmt: skip
 
 Phrase = tuple[str, str, Any]
+
+
+class Trigger(NamedTuple):
+    """What a phrase says of the concepts behind it and before it.
+
+    Parameters
+    ----------
+    forwards, backwards : frozenset of str
+        "absent", "likely", "either", "possible", "doubtful", "historical", "family".
+    ends : bool
+        Whether it ends the reach of other phrases.
+    doubts : bool
+        Whether it is a question mark, which doubts the words right before it.
+    """
+
+    forwards: frozenset[str]
+    backwards: frozenset[str]
+    ends: bool
+    doubts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +186,11 @@ def _trigger_phrases(content: Mapping[str, Any]) -> Iterator[Phrase]:
             kinds[phrase].add(kind)
     for entry in content["both"]:
         kinds[entry["phrase"]] = set(entry["is"])
-    yield from (("trigger", phrase, frozenset(said)) for phrase, said in kinds.items())
+    for phrase, said in kinds.items():
+        forwards = frozenset(kind.removesuffix("_before") for kind in said if kind.endswith("_before"))
+        backwards = frozenset(kind.removesuffix("_after") for kind in said if kind.endswith("_after"))
+        family = said & {"family"}
+        yield "trigger", phrase, Trigger(forwards | family, backwards, "ends" in said, "query" in said)
     yield from (("verb", verb, None) for verb in content["clause_verbs"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from medfuse.text.context import Assertion
 from medfuse.text.measurements import Measurement
@@ -23,8 +23,7 @@ _ACROSS = 6
 """What a word that divides clauses adds to the distance, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A concept found in a sentence.
 
     Parameters

@@ -15,9 +15,9 @@ MAX_SENTENCE_CHARACTERS = 2000
 # The end of a sentence: a mark before a space, or glued to the next sentence ("effusion.Nodule"); an empty line;
 # a line end before a bullet or number; a line end before a capital where the line was too short to be wrapped.
 _END = re.compile(
-    r"[.!?]{1,9}(?=[\s\"')\]]|$)[\"')\]]{0,3}|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n[ \t\r]{0,40}\n"
-    r"|\n(?=[ \t]{0,40}(?:\d{1,2}[.)]|[-*•])[ \t])|(?P<line>\n)(?=[ \t]{0,40}[A-Z])"
-    r"|(?<=\s)(?=(?:\d{1,2}\)\s|[•·]|[\"“]\s?)\s{0,3}[A-Z])"
+    r"[.!?\s](?:(?<=[.!?])[.!?]{0,8}(?=[\s\"')\]]|$)[\"')\]]{0,3}|(?<=[a-z]{2}\.)(?=[A-Z][a-z])"
+    r"|(?<=\n)[ \t\r]{0,40}\n|(?<=\n)(?=[ \t]{0,40}(?:\d{1,2}[.)]|[-*•])[ \t])|(?P<line>(?<=\n))(?=[ \t]{0,40}[A-Z])"
+    r"|(?<=\s)(?=(?:\d{1,2}\)\s|[•·]|[\"“]\s?)\s{0,3}[A-Z]))"
 )
 _WRAPPED_LINE = 50
 _LONG = 4
@@ -77,7 +77,7 @@ def _split(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
     """Tell whether a mark or line end is none of a sentence."""
-    if end["line"]:
+    if end.lastgroup == "line":
         line_start = max(text.rfind("\n", max(start, end.start() - 2 * _WRAPPED_LINE), end.start()) + 1, start)
         return end.start() - line_start > _WRAPPED_LINE or bool(_OPEN_END.search(text[line_start : end.start()]))
     if not end.group().startswith("."):

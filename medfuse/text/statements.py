@@ -27,6 +27,7 @@ _FILLING = frozenset([
     ",", "and", "or", "x", "mm", "cm", "by", "upper", "lower", "middle", "mid", "anterior", "posterior", "superior",
     "inferior", "medial", "lateral", "proximal", "distal",
 ])  # fmt: skip
+_SINGULAR = frozenset(["is", "was", "has"])
 _STOPS = frozenset([";", ":", "but", "however", "although", "though", "while", "whereas", "except", "?"])
 
 
@@ -103,10 +104,13 @@ def _before(
         return None
     if any(subject.last <= p.first for p in earlier):
         return None
+    others = [s.first for s in subjects if subject.last <= s.first and s.last <= predicate.first]
     verb = next((v for v in verbs if v >= subject.last), None)
-    if verb is not None and any(verb < s.first and s.last <= predicate.first for s in subjects):
-        return None
-    return subject
+    if verb is None or not others:
+        return subject
+    # Another subject has a verb of its own: "the heart is seen and the aorta ...", "stable heart, and the aorta is ...".
+    own = verb < max(others) or words.lower[verb] in _SINGULAR
+    return None if own else subject
 
 
 def _behind(

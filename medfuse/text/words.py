@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
 
@@ -54,11 +54,9 @@ def find_words(text: str) -> Words:
     >>> find_words("A 1.2-cm XXXX nodule.").lower
     ['a', '1.2', 'cm', 'nodule', '.']
     """
-    found = [(match[1], match.start(), match.end()) for match in _WORD.finditer(_lower(text)) if match[1]]
-    if not found:
-        return Words([], [], [])
-    words, starts, ends = zip(*found, strict=True)
-    return Words(list(words), list(starts), list(ends))
+    lower = _lower(text)
+    spans = [span for match in _WORD.finditer(lower) if (span := match.span(1))[1] > 0]
+    return Words([lower[a:b] for a, b in spans], [a for a, _ in spans], [b for _, b in spans])
 
 
 def _lower(text: str) -> str:
@@ -69,8 +67,7 @@ def _lower(text: str) -> str:
     return lower.replace("’", "'")
 
 
-@dataclass(frozen=True, slots=True)
-class Match(Generic[Value]):
+class Match(NamedTuple, Generic[Value]):
     """One phrase found: words ``first`` up to, not including, ``last``."""
 
     first: int
@@ -113,19 +110,18 @@ class PhraseTrie(Generic[Value]):
         taken: dict[str, int] = {}
         for i in range(first, last):
             node = root.get(lower[i])
-            if node is None:
-                continue
-            best: dict[str, tuple[int, Value]] = {}
-            j = i + 1
+            reached: list[tuple[int, dict[str, Value]]] = []
+            j = i
             while node is not None:
-                for kind, value in node.get(_LAST, {}).items():
-                    best[kind] = (j, value)
-                node = node.get(lower[j]) if j < last else None
                 j += 1
-            for kind, (stop, value) in best.items():
-                if i >= taken.get(kind, 0):
-                    taken[kind] = stop
-                    found.setdefault(kind, []).append(Match(i, stop, value))
+                if _LAST in node:
+                    reached.append((j, node[_LAST]))
+                node = node.get(lower[j]) if j < last else None
+            for stop, values in reversed(reached):
+                for kind, value in values.items():
+                    if i >= taken.get(kind, 0):
+                        taken[kind] = stop
+                        found.setdefault(kind, []).append(Match(i, stop, value))
         return found
 
 
