@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medfuse.text import annotate, annotate_many, assert_status, concept_wordings, label_names
+from medfuse.text import annotate, annotate_many, assert_status, concept_wordings, label_names, load_lexicon
 from medfuse.text.words import read_data
 from medfuse.types import Finding, RadiologyReport
 
 COMMAND = "python -m pipelines.benchmark_text CORPORA --ctrate CSV --peer-python PYTHON"
-ROUNDS = 3
 CHEST13 = tuple(name for name in label_names("chest14") if name != "Hernia")
 SIZED = ("size", "diameter", "dilation", "measurement", "volume", "thickness")
 GOLD_SIZE = re.compile(
@@ -109,10 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     errors: Errors = Counter()
     peer = ask_peer(options.peer_python, material)
     rows = [
+        *measure_speed(material, peer),
         *measure_spans(material, errors, peer),
         *measure_labels(material, errors, peer),
         *measure_sizes(material.chest_ct, errors),
-        *measure_speed(material, peer),
     ]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -173,6 +172,7 @@ def ask_peer(python: Path | None, material: Material) -> dict[str, Any]:
         "sentences": [(text, *span) for text, span, _ in material.negation],
         "reports": [text for text, _ in material.openi],
         "phrases": phrases,
+        "all_phrases": {concept: list(words) for concept, words in load_lexicon().wordings.items()},
     }
     script = Path(__file__).with_name("peer_negspacy.py")
     done = subprocess.run(  # noqa: S603 - the interpreter that the user named
@@ -346,18 +346,21 @@ def gold_sizes(text: str) -> set[tuple[float, ...]]:
     return found
 
 
-def measure_speed(material: Material, peer: Mapping[str, Any]) -> Iterator[Row]:
-    """Measure reports a second of the full annotation in one process."""
+def measure_speed(material: Material, peer: Mapping[str, Any]) -> list[Row]:
+    """Measure the first full annotation of the reports in this process, before anything is remembered."""
     texts = [text for text, _ in material.openi]
     if not texts:
-        return
-    seconds = []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        for report in annotate_many(texts):
-            report.labels("chest14")
-        seconds.append(time.perf_counter() - started)
-    yield row("OpenI reports a second, one process", len(texts) / min(seconds), peer.get("reports_per_s"), unit="1/s")
+        return []
+    annotate("A nodule.")
+    started = time.perf_counter()
+    for report in annotate_many(texts):
+        report.labels("chest14")
+    ours = len(texts) / (time.perf_counter() - started)
+    name = "OpenI reports a second, one process"
+    return [
+        row(name, ours, peer.get("reports_per_s"), against="negspacy, phrases of 13 labels alone", unit="1/s"),
+        row(name, ours, peer.get("full_reports_per_s"), against="negspacy, the whole lexicon", unit="1/s"),
+    ]
 
 
 def row(name: str, ours: float, theirs: float | None, *, against: str = "negspacy", unit: str = "F1") -> Row:

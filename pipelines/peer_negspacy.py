@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ----------
     argv : sequence of str, optional
         Not used: what is asked comes by standard input, as ``{"sentences": [[text, start, end], ...], "reports":
-        [text, ...], "phrases": {label: [phrase, ...]}}``.
+        [text, ...], "phrases": {label: [phrase, ...]}, "all_phrases": the same of
+        every concept}``.
 
     Returns
     -------
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = json.load(sys.stdin)
     importlib.import_module("negspacy.negation")
     answer = {"negated": negate(asked["sentences"]), **label(asked["reports"], asked["phrases"])}
+    answer["full_reports_per_s"] = label(asked["reports"], asked["all_phrases"])["reports_per_s"]
     print(json.dumps(answer))
     return 0
 

@@ -20,7 +20,7 @@ _SIZE = re.compile(
     rf"|(?P<below>\bsub[\s-]?(?P<limit>{_AXIS})?[\s-]?(?P<limit_unit>{_UNIT})\b)",
     re.IGNORECASE,
 )
-_HINT = re.compile(r"\d|\bsub", re.IGNORECASE)
+_HINT = re.compile(r"\d|[sS][uU][bB]")
 # "(4:123)", "series 4 image 123", "(series #4, image #123)", "IMA: 42".
 _IMAGE = re.compile(
     r"\b(?:series|se|ser)\.?\s{0,2}#?\s{0,2}(\d{1,4})[\s,;:/]{1,3}(?:images?|im|img)\.?\s{0,2}#?\s{0,2}(\d{1,4})"

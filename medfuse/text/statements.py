@@ -108,7 +108,7 @@ def _before(
     verb = next((v for v in verbs if v >= subject.last), None)
     if verb is None or not others:
         return subject
-    # Another subject has a verb of its own: "the heart is seen and the aorta ...", "stable heart, and the aorta is ...".
+    # Another subject has a verb of its own: "the heart is seen, the aorta is", "stable heart, and the aorta is ...".
     own = verb < max(others) or words.lower[verb] in _SINGULAR
     return None if own else subject
 
