@@ -109,6 +109,8 @@ class ReportText:
         ISO date, empty if unknown.
     source : str
         A pseudonymous name of the origin.
+    warnings : tuple of str
+        What the reader noticed but could read.
     """
 
     text: str
@@ -116,6 +118,7 @@ class ReportText:
     status: Literal["preliminary", "final", "addendum", "unknown"] = "unknown"
     date: str = ""
     source: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from medfuse.text.labels import label_names
     from medfuse.text.lexicon import Lexicon, concept_wordings, load_lexicon
     from medfuse.text.masking import overlaps, term_spans
+    from medfuse.text.pretrained_tokens import PretrainedTokenizer, tokenizer_from_json
     from medfuse.text.sections import find_sections, select_sections
     from medfuse.text.sentences import find_sentences
-    from medfuse.text.tokens import Encoding, ReportTokenizer
+    from medfuse.text.tokens import Encoding, ReportTokenizer, TextTokenizer
 
 _HOME = {
     "Assertion": "context",
     "Encoding": "tokens",
     "FindingFlags": "flags",
     "Lexicon": "lexicon",
+    "PretrainedTokenizer": "pretrained_tokens",
     "ReportTokenizer": "tokens",
+    "TextTokenizer": "tokens",
     "annotate": "annotation",
     "annotate_many": "annotation",
     "assert_status": "context",
@@ -37,6 +40,7 @@ _HOME = {
     "overlaps": "masking",
     "select_sections": "sections",
     "term_spans": "masking",
+    "tokenizer_from_json": "pretrained_tokens",
 }
 
 __all__ = [
@@ -44,7 +48,9 @@ __all__ = [
     "Encoding",
     "FindingFlags",
     "Lexicon",
+    "PretrainedTokenizer",
     "ReportTokenizer",
+    "TextTokenizer",
     "annotate",
     "annotate_many",
     "assert_status",
@@ -59,6 +65,7 @@ __all__ = [
     "overlaps",
     "select_sections",
     "term_spans",
+    "tokenizer_from_json",
 ]
 
 

@@ -75,6 +75,8 @@ class Lexicon:
         The wordings of each concept, without plurals.
     measured, describing : frozenset of str
         Concepts that can have a size, and those that only describe the next one.
+    homes : mapping of str to str
+        The one region of a concept that is in no other, for example ``"heart"`` of cardiomegaly.
     enlarged : mapping of str to (float, str)
         Smallest axis in mm from which a concept is another one: a lymph node of 10 mm is lymphadenopathy.
     """
@@ -84,6 +86,7 @@ class Lexicon:
     measured: frozenset[str]
     describing: frozenset[str]
     enlarged: Mapping[str, tuple[float, str]]
+    homes: Mapping[str, str]
 
 
 def load_lexicon(extensions: Sequence[Path] = ()) -> Lexicon:
@@ -92,8 +95,8 @@ def load_lexicon(extensions: Sequence[Path] = ()) -> Lexicon:
     Parameters
     ----------
     extensions : sequence of Path
-        YAML files with further ``concepts``, ``measured``, ``describing``, ``statements`` and ``enlarged_from``, in the
-        form of the room's own ``lexicon_<region>.yaml``. A concept that exists gains wordings.
+        YAML files with further ``concepts``, ``measured``, ``describing``, ``statements``, ``enlarged_from`` and
+        ``homes``, in the form of the room's own ``lexicon_<region>.yaml``. A concept that exists gains wordings.
 
     Returns
     -------
@@ -140,12 +143,13 @@ def _load(extensions: tuple[Path, ...]) -> Lexicon:
         frozenset(concept for content in contents for concept in content.get(key, ()))
         for key in ("measured", "describing")
     )
+    homes = {c: region for content in contents for region, names in content.get("homes", {}).items() for c in names}
     enlarged = {
         concept: (float(entry["mm"]), entry["is"])
         for content in contents
         for concept, entry in content.get("enlarged_from", {}).items()
     }
-    return Lexicon(PhraseTrie(phrases), wordings, measured, describing, enlarged)
+    return Lexicon(PhraseTrie(phrases), wordings, measured, describing, enlarged, homes)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -153,7 +157,14 @@ def _read(path: Path) -> Mapping[str, Any]:
         content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"lexicon {path.name}", "cannot be read", expected="a YAML file") from error
-    known = {"concepts": dict, "measured": list, "describing": list, "statements": list, "enlarged_from": dict}
+    known = {
+        "concepts": dict,
+        "measured": list,
+        "describing": list,
+        "statements": list,
+        "enlarged_from": dict,
+        "homes": dict,
+    }
     if not isinstance(content, dict) or any(not isinstance(content[k], known.get(k, ())) for k in content):
         raise ConfigError(f"lexicon {path.name}", "found another form", expected=f"the keys {', '.join(known)}")
     return content

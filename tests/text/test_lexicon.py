@@ -23,10 +23,16 @@ def test_no_two_concepts_share_a_wording():
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_measured_and_describing_name_concepts(region):
+def test_every_list_names_concepts_and_regions_that_exist(region):
     content = read_data(f"lexicon_{region}.yaml")
     said = {concept for statement in content["statements"] for concept in statement["says"]}
-    assert {*content["measured"], *content["describing"]} <= said | set(load_lexicon().wordings)
+    named = {
+        *content["measured"],
+        *content["describing"],
+        *(c for names in content.get("homes", {}).values() for c in names),
+    }
+    assert named <= said | set(load_lexicon().wordings)
+    assert set(content.get("homes", {})) <= set(read_data("anatomy.yaml")["regions"])
 
 
 @pytest.mark.parametrize("name", ["lexicon_chest.yaml", "triggers.yaml", "anatomy.yaml", "languages.yaml"])
