@@ -1,31 +1,37 @@
-"""Report files -> ReportText."""
+"""Report files -> ReportText: in any usual encoding, plain or as RTF, HTML, XML or one HL7 v2 message."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from medfuse.errors import ReportTextError
 from medfuse.io.containers import open_bytes
+from medfuse.io.report_encodings import decode_text
+from medfuse.io.report_markup import plain_text
 from medfuse.types import ReportText
 
-__all__ = ["MAX_REPORT_BYTES", "check_report", "decode_text", "read_report"]
+__all__ = ["MAX_REPORT_BYTES", "check_report", "parse_report", "read_report"]
 
 MAX_REPORT_BYTES = 1 << 20
 """1 MiB: some 300 pages; more is no report."""
+LONG_REPORT = 50_000
+"""Characters, some 15 pages: no model reads more, and most reports above it are several in one."""
 
-ENCODINGS = ("utf-8", "cp1252", "latin-1")
-"""Tried in this order. UTF-8 is proven by its own form; Windows-1252 and then Latin-1 are what older systems write."""
-
-BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
-"""Control characters that no text in the right encoding holds (an ISO 2022 escape, binary data)."""
+OTHER_FORMATS = {
+    b"%PDF-": "a PDF", b"PK\x03\x04": "a zip or Office file", b"\xd0\xcf\x11\xe0": "an old Office file",
+    b"\x89PNG": "an image", b"\xff\xd8\xff": "an image", b"II*\0": "an image", b"MM\0*": "an image",
+    b"\x1f\x8b": "a compressed file",
+}  # fmt: skip
+DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+REPLACED = "\ufffd"
 
 WHERE = "report file"
 
 
 def read_report(path: Path) -> ReportText:
-    """Read a report from a text file.
+    """Read a report from a file.
 
     Parameters
     ----------
@@ -34,59 +40,65 @@ def read_report(path: Path) -> ReportText:
     Returns
     -------
     ReportText
-        With the encoding that it was read with: by its byte order mark, else UTF-8, Windows-1252 or Latin-1.
+        See `parse_report`.
 
     Raises
     ------
     ReportTextError
-        If the file cannot be opened, is above `MAX_REPORT_BYTES`, empty or no text.
+        If the file cannot be opened, or as `parse_report` says.
     """
     try:
         with open_bytes(path) as file:
             data = file.read(MAX_REPORT_BYTES + 1)
     except OSError as error:
         raise ReportTextError(WHERE, f"cannot be read ({type(error).__name__})", expected="a text file") from error
-    if len(data) > MAX_REPORT_BYTES:
-        raise ReportTextError(WHERE, "found a report that is too large", expected=f"at most {MAX_REPORT_BYTES} bytes")
-    text, encoding = decode_text(data)
-    return check_report(ReportText(text, encoding, source=WHERE))
+    return parse_report(data)
 
 
-def decode_text(data: bytes) -> tuple[str, str]:
-    """Decode a text whose encoding is not known.
+def parse_report(data: bytes) -> ReportText:
+    r"""Read a report from the bytes of a file.
 
     Parameters
     ----------
     data : bytes
+        Text as `medfuse.io.report_encodings.decode_text` takes it; plain, RTF, HTML, XML, or HL7 v2 messages with
+        one report.
 
     Returns
     -------
-    text, encoding : str
-        By its byte order mark, else UTF-8, Windows-1252 or Latin-1.
+    ReportText
+        Its words without markup, the encoding that they were in, and what was noticed as warnings.
 
     Raises
     ------
     ReportTextError
-        If it is no text.
+        If it is above `MAX_REPORT_BYTES`, another format (a PDF, say), no text, several reports, or empty.
 
     Examples
     --------
-    >>> decode_text("3 mm".encode("utf-16"))
-    ('3 mm', 'utf-16')
+    >>> parse_report("Größe 3 mm".encode("cp1252")).warnings
+    ('decoded from encoding cp1252, as its bytes suggest; no mark says so',)
     """
-    marked = [encoding for mark, encoding in BYTE_ORDER_MARKS.items() if data.startswith(mark)]
-    for encoding in marked or ENCODINGS:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if not NO_TEXT.search(text):
-            return text, encoding
-    raise ReportTextError(WHERE, "found binary data or an unknown encoding", expected="UTF-8 or Windows-1252 text")
+    from medfuse.io.report_hl7 import is_hl7, read_hl7  # which itself needs check_report
+
+    if len(data) > MAX_REPORT_BYTES:
+        raise ReportTextError(WHERE, "found a report that is too large", expected=f"at most {MAX_REPORT_BYTES} bytes")
+    for start, name in OTHER_FORMATS.items():
+        if data.startswith(start):
+            raise ReportTextError(WHERE, f"found {name}, which is no text", expected="text, RTF, HTML, XML or HL7 v2")
+    if is_hl7(data[:64]):
+        documents = read_hl7(data)
+        if len(documents) > 1:
+            found = f"found HL7 v2 messages with {len(documents)} reports"
+            raise ReportTextError(WHERE, found, expected="one report a file, or the file as --reports")
+        report = documents[0].read()
+        return replace(report, warnings=(*report.warnings, "read from an HL7 v2 message: the text of its observations"))
+    text, encoding = decode_text(data)
+    return check_report(ReportText(text, encoding, source=WHERE))
 
 
 def check_report(report: ReportText) -> ReportText:
-    """Return a report that holds at least one word.
+    """Return a report without markup, with what is worth saying of it as warnings.
 
     Parameters
     ----------
@@ -95,18 +107,34 @@ def check_report(report: ReportText) -> ReportText:
     Returns
     -------
     ReportText
-        The same.
+        The same, where its text is plain and nothing is to be said.
 
     Raises
     ------
     ReportTextError
-        If it holds none.
+        If it holds no word, a NUL or broken markup.
 
     Examples
     --------
     >>> check_report(ReportText("No nodule.")).text
     'No nodule.'
     """
-    if not any(character.isalnum() for character in report.text):
-        raise ReportTextError("report", "found an empty report", expected="at least one word")
-    return report
+    if "\0" in report.text:
+        raise ReportTextError("report", "found a NUL control character (binary data)", expected="text")
+    text, kind = plain_text(report.text)
+    if not any(character.isalnum() for character in text):
+        of_kind = f" in its {kind}" if kind else ""
+        raise ReportTextError("report", f"found an empty report, no text{of_kind}", expected="at least one word")
+    notes = []
+    if report.encoding not in ("utf-8", "utf-8-sig", "ascii"):
+        sure = "" if report.encoding in ("utf-16", "utf-32") else ", as its bytes suggest; no mark says so"
+        notes.append(f"decoded from encoding {report.encoding.upper() if not sure else report.encoding}{sure}")
+    if kind:
+        notes.append(f"read from {kind}: its text without the markup")
+    if len(text) > LONG_REPORT:
+        notes.append(f"long report: {len(text)} characters; a model reads its start, the rest is truncated")
+    if DIRECTION_MARKS.search(text):
+        notes.append("holds bidirectional control characters, which can hide or reorder words on a screen")
+    if REPLACED in text:
+        notes.append("holds replacement characters: an earlier system decoded it in a wrong encoding")
+    return replace(report, text=text, warnings=(*report.warnings, *(n for n in notes if n not in report.warnings)))

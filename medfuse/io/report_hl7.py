@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from medfuse.errors import ReportTextError
 from medfuse.io.report_documents import DocumentStatus, ReportDocument, iso_time, status_named
-from medfuse.io.report_files import decode_text
+from medfuse.io.report_encodings import decode_text
 from medfuse.types import ReportText
 
 __all__ = ["is_hl7", "read_hl7"]
