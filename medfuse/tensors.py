@@ -32,6 +32,8 @@ class Sample:
         What the text says of each label, as `medfuse.text.finding_flags`; None if the model reads none.
     targets : mapping of str to int
         Class index by target; a target with an unknown label is left out.
+    doubts : tuple of str
+        Why an answer on this case deserves no trust.
     """
 
     case: CaseId
@@ -39,6 +41,7 @@ class Sample:
     token_ids: Tensor | None = None
     flags: Tensor | None = None
     targets: Mapping[str, int] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image is None and self.token_ids is None:

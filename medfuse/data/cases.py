@@ -12,7 +12,7 @@ from medfuse.errors import DataError, ManifestError, MedfuseError, nearest_name
 from medfuse.io import Manifest, Pseudonymizer, read_study
 from medfuse.progress import Progress
 from medfuse.tensors import Sample
-from medfuse.types import CaseId, ReportText, Target
+from medfuse.types import CaseId, Lesion, ReportText, Study, Target
 
 __all__ = ["Case", "CaseSet", "load_cases", "to_samples"]
 
@@ -122,6 +122,7 @@ def load_cases(
             continue
         for lesion in study.lesions:
             try:
+                _check_trust(preprocessing, study, lesion)
                 image = preprocessing.prepare_image(study, lesion)
             except DataError as error:
                 bad.append((lesion.lesion_id, error))
@@ -136,6 +137,12 @@ def load_cases(
         found = f"found no usable case ({n_unlabelled} without a label, {len(refused)} refused)"
         raise DataError("manifest.csv", found, expected="at least one labelled case")
     return CaseSet(tuple(cases), tuple(refused), n_unlabelled)
+
+
+def _check_trust(preprocessing: Preprocessing, study: Study, lesion: Lesion) -> None:
+    """Refuse what casts doubt on one answer: in a training it would spoil them all."""
+    for doubt in preprocessing.doubts(study, lesion):
+        raise DataError(f"study {study.study_key}", f"found an {doubt.partition(':')[0]}", expected="one unit")
 
 
 # Columns that begin like this stay out of ``Case.row``: real ids, texts, and paths (``image_path_ct`` too).

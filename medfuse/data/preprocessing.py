@@ -16,12 +16,12 @@ from torch import Tensor
 
 from medfuse.config import ImageConfig, Modality, TextConfig
 from medfuse.data.resampling import box_affine, sample_box
-from medfuse.errors import BundleError, DataError, LesionPositionError, UsageError
+from medfuse.errors import BundleError, LesionPositionError, UsageError
 from medfuse.tensors import Sample
 from medfuse.text import (
     Encoding,
     FindingFlags,
-    ReportTokenizer,
+    TextTokenizer,
     finding_flags,
     flag_names,
     overlaps,
@@ -56,10 +56,10 @@ class Preprocessing:
     text : TextConfig
         Sections and length.
     unit : {"HU", "arbitrary"}
-        Unit of the voxels that the model was trained on; another one is refused.
+        Unit of the voxels that the model was trained on; an image in another one is answered with a doubt.
     modalities : tuple of str
         What the model reads; anything else is left unread.
-    tokenizer : ReportTokenizer, optional
+    tokenizer : TextTokenizer, optional
         Trained on the training texts; needed where ``text`` is a modality.
     """
 
@@ -67,7 +67,7 @@ class Preprocessing:
     text: TextConfig
     unit: Unit
     modalities: tuple[str, ...]
-    tokenizer: ReportTokenizer | None = None
+    tokenizer: TextTokenizer | None = None
 
     def __call__(self, study: Study, lesion: Lesion) -> Sample:
         """Prepare one case.
@@ -85,7 +85,7 @@ class Preprocessing:
         Raises
         ------
         DataError
-            If the case has none of the model's modalities, or its image has another unit.
+            If the case has none of the model's modalities.
         LesionPositionError
             If there is an image but no position, or the position lies outside the image.
         """
@@ -95,6 +95,7 @@ class Preprocessing:
             image=self.prepare_image(study, lesion),
             token_ids=self.prepare_text(text),
             flags=self.prepare_flags(text),
+            doubts=self.doubts(study, lesion),
         )
 
     def prepare_image(self, study: Study, lesion: Lesion) -> Tensor | None:
@@ -108,14 +109,20 @@ class Preprocessing:
         volume = lesion_volume(study, lesion)
         if "image" not in self.modalities or volume is None:
             return None
-        if volume.unit != self.unit:
-            found = f"found an image in unit {volume.unit!r}"
-            raise DataError(f"study {study.study_key}", found, expected=f"{self.unit!r}, as in training")
         low, high = self.image.window
         box = sample_box(volume, self.box_affine(study, lesion), size=self.image.size, fill=low)
         # From 0, so that the zero padding of a convolution looks like the window's lowest value.
         scaled = np.clip((box - low) / (high - low), 0.0, 1.0)
         return torch.from_numpy(scaled.astype(np.float32)[np.newaxis])
+
+    def doubts(self, study: Study, lesion: Lesion) -> tuple[str, ...]:
+        """Return why an answer on a case that can be prepared deserves no trust; empty if nothing is against it."""
+        volume = lesion_volume(study, lesion)
+        if "image" not in self.modalities or volume is None or volume.unit == self.unit:
+            return ()
+        return (
+            f"image in unit {volume.unit!r}, unlike the training images in {self.unit!r}: do not trust this answer",
+        )
 
     def undo_window(self, image: Tensor) -> NDArray[np.float32]:
         """Return a prepared image, shape (1, I, J, K), in the volume's unit, clipped to the window.
@@ -211,7 +218,7 @@ class Preprocessing:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], *, tokenizer: ReportTokenizer | None) -> Preprocessing:
+    def from_dict(cls, content: Mapping[str, Any], *, tokenizer: TextTokenizer | None) -> Preprocessing:
         """Rebuild what `to_dict` gave.
 
         Raises

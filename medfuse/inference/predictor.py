@@ -103,7 +103,7 @@ class Predictor:
                         threshold,
                         used,
                         self.bundle.model_id,
-                        tuple(f"missing {_NAMES[m]}" for m in modalities if m not in used),
+                        (*(f"missing {_NAMES[m]}" for m in modalities if m not in used), *sample.doubts),
                     )
                 )
         return predictions

@@ -79,9 +79,11 @@ def test_box_beyond_the_volume_looks_like_the_lowest_value() -> None:
 
 
 @pytest.mark.parametrize(("trained", "given"), [("HU", "arbitrary"), ("arbitrary", "HU")])
-def test_image_in_another_unit_is_refused(trained: Unit, given: Unit) -> None:
-    with pytest.raises(DataError, match=f"found an image in unit '{given}'; expected '{trained}'"):
-        replace(PREPARE, unit=trained)(study(unit=given), AT_CENTRE)
+def test_image_in_another_unit_is_prepared_with_a_doubt(trained: Unit, given: Unit) -> None:
+    [doubt] = replace(PREPARE, unit=trained)(study(unit=given), AT_CENTRE).doubts
+    assert doubt.startswith(f"image in unit '{given}', unlike the training images in '{trained}'")
+    assert PREPARE(study(), AT_CENTRE).doubts == ()
+    assert replace(PREPARE, modalities=("text",))(study(unit="arbitrary"), AT_CENTRE).doubts == ()
 
 
 def test_missing_position_is_refused() -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from medfuse.data import Case, to_samples
-from medfuse.errors import DataError, LesionPositionError
+from medfuse.errors import LesionPositionError
 from medfuse.inference import Calibration, Predictor, predict_logits
 from medfuse.tensors import Sample
-from medfuse.types import Lesion, Prediction, Study, Volume
+from medfuse.types import Prediction, Study
 
 
 @pytest.fixture
@@ -131,11 +131,13 @@ def test_a_position_outside_the_image_is_refused(toy_predictor: Predictor, study
         toy_predictor.predict(replace(study, lesions=(lesion,)))
 
 
-def test_an_image_of_another_unit_is_refused(toy_predictor: Predictor, study: Study) -> None:
-    volume = next(iter(study.volumes.values()))
-    other = Study("S1", "P1", {"image": Volume(volume.voxels, volume.affine)}, lesions=(Lesion("1", (0.0, 0.0, 0.0)),))
-    with pytest.raises(DataError, match="unit"):
-        toy_predictor.predict(other)
+def test_an_image_of_another_unit_is_answered_with_a_flag(toy_predictor: Predictor, study: Study) -> None:
+    other = replace(study, volumes={name: replace(v, unit="arbitrary") for name, v in study.volumes.items()})
+    [prediction] = toy_predictor.predict(other)
+    assert prediction.probabilities
+    assert any("unit 'arbitrary', unlike" in flag for flag in prediction.flags)
+    [plain] = toy_predictor.predict(study)
+    assert plain.flags == ()
 
 
 def test_predicting_twice_gives_the_same(toy_predictor: Predictor, study: Study) -> None:
