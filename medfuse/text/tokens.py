@@ -1,18 +1,19 @@
-"""The model's own tokenizer: words of the training reports, with offsets into the untouched text."""
+"""Text -> token ids with offsets into the untouched text; the model's own tokenizer, of the training reports' words."""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from medfuse.errors import BundleError, ReportTextError, UsageError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["PADDING_ID", "UNKNOWN_ID", "Encoding", "ReportTokenizer"]
+__all__ = ["PADDING_ID", "UNKNOWN_ID", "Encoding", "ReportTokenizer", "TextTokenizer"]
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 PADDING_ID, UNKNOWN_ID = 0, 1
@@ -38,10 +39,80 @@ class Encoding:
     truncated: bool
 
 
-class ReportTokenizer:
-    """Lower-cased words and runs of punctuation; unknown words become one id.
+class TextTokenizer(ABC):
+    """What every tokenizer offers: id 0 is padding, id 1 an unknown or hidden word, whatever the others mean.
 
-    Two tokenizers are equal if their vocabularies are. It is saved as JSON, never pickled.
+    Two tokenizers are equal if they read every text alike. Each is saved as JSON, never pickled.
+
+    Parameters
+    ----------
+    tokenizer : tokenizers.Tokenizer
+    """
+
+    __slots__ = ("_tokenizer",)
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    @property
+    @abstractmethod
+    def vocabulary_size(self) -> int:
+        """Ids are in ``[0, vocabulary_size)``."""
+
+    @abstractmethod
+    def _read(self, text: str) -> Iterable[tuple[int, tuple[int, int]]]:
+        """Yield the id and the offsets of each token of a text."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, content: str) -> Self:
+        """Rebuild what `to_json` gave, checked."""
+
+    def to_json(self) -> str:
+        """Return the tokenizer as JSON, in the form of the tokenizers library."""
+        return str(self._tokenizer.to_str())
+
+    def encode(self, text: str, *, max_length: int, spans: Sequence[tuple[int, int]] | None = None) -> Encoding:
+        """Turn text into token ids.
+
+        Parameters
+        ----------
+        text : str
+        max_length : int
+            Tokens kept.
+        spans : sequence of (int, int), optional
+            Parts of the text to read, as `select_sections` gives them; by default all of it.
+
+        Returns
+        -------
+        Encoding
+
+        Raises
+        ------
+        ReportTextError
+            If the spans hold no letter and no digit.
+        """
+        parts = tuple(spans) if spans is not None else ((0, len(text)),)
+        has_word = any(character.isalnum() for start, end in parts for character in text[start:end])
+        tokens = [(i, (start + a, start + b)) for start, end in parts for i, (a, b) in self._read(text[start:end])]
+        if not (has_word and tokens):
+            raise ReportTextError("report", "found no word", expected="text with at least one letter or digit")
+        ids, offsets = zip(*tokens[:max_length], strict=True)
+        return Encoding(ids, offsets, len(tokens) > max_length)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Copies and worker processes go through the checked JSON: no pickled tokenizer state exists.
+        return type(self).from_json, (self.to_json(),)
+
+
+class ReportTokenizer(TextTokenizer):
+    """Lower-cased words and runs of punctuation; unknown words become one id.
 
     Parameters
     ----------
@@ -49,13 +120,13 @@ class ReportTokenizer:
         Ids 0 to n - 1, each once; ``[PAD]`` is 0 and ``[UNK]`` is 1.
     """
 
-    __slots__ = ("_tokenizer",)
+    __slots__ = ()
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
-        self._tokenizer = _build(vocabulary)
+        super().__init__(_build(vocabulary))
 
     @classmethod
-    def train(cls, texts: Iterable[str], *, vocabulary_size: int, min_frequency: int = 1) -> ReportTokenizer:
+    def train(cls, texts: Iterable[str], *, vocabulary_size: int, min_frequency: int = 1) -> Self:
         """Learn the words of the training texts, the most frequent first.
 
         Parameters
@@ -104,43 +175,12 @@ class ReportTokenizer:
         """Number of ids, the two special ones included."""
         return int(self._tokenizer.get_vocab_size())
 
-    def encode(self, text: str, *, max_length: int, spans: Sequence[tuple[int, int]] | None = None) -> Encoding:
-        """Turn text into token ids.
-
-        Parameters
-        ----------
-        text : str
-        max_length : int
-            Tokens kept.
-        spans : sequence of (int, int), optional
-            Parts of the text to read, as `select_sections` gives them; by default all of it.
-
-        Returns
-        -------
-        Encoding
-
-        Raises
-        ------
-        ReportTextError
-            If the spans hold no letter and no digit.
-        """
-        parts = tuple(spans) if spans is not None else ((0, len(text)),)
-        if not any(character.isalnum() for start, end in parts for character in text[start:end]):
-            raise ReportTextError("report", "found no word", expected="text with at least one letter or digit")
-        ids: list[int] = []
-        offsets: list[tuple[int, int]] = []
-        for start, end in parts:
-            encoded = self._tokenizer.encode(text[start:end])
-            ids += encoded.ids
-            offsets += [(start + a, start + b) for a, b in encoded.offsets]
-        return Encoding(tuple(ids[:max_length]), tuple(offsets[:max_length]), len(ids) > max_length)
-
-    def to_json(self) -> str:
-        """Return the tokenizer as JSON, in the form of the tokenizers library."""
-        return str(self._tokenizer.to_str())
+    def _read(self, text: str) -> Iterable[tuple[int, tuple[int, int]]]:
+        encoded = self._tokenizer.encode(text)
+        return zip(encoded.ids, encoded.offsets, strict=True)
 
     @classmethod
-    def from_json(cls, content: str) -> ReportTokenizer:
+    def from_json(cls, content: str) -> Self:
         """Rebuild what `to_json` gave; of the JSON only the vocabulary is used.
 
         Parameters
@@ -158,13 +198,11 @@ class ReportTokenizer:
             If it is no tokenizer of this kind.
         """
         where = "tokenizer.json"
-        if len(content) > MAX_JSON_CHARACTERS:
-            raise BundleError(where, "found more than 20 million characters", expected="a tokenizer")
+        saved = read_json(content)
         try:
-            saved = json.loads(content)
             vocabulary = saved["model"]["vocab"]
             kind = (saved["model"]["type"], saved["normalizer"]["type"], saved["pre_tokenizer"]["type"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (KeyError, TypeError) as error:
             raise BundleError(where, "found no tokenizer", expected="one that medfuse saved") from error
         if kind != ("WordLevel", "Lowercase", "Whitespace"):
             raise BundleError(where, "found a tokenizer of another kind", expected="lower-cased words")
@@ -174,15 +212,27 @@ class ReportTokenizer:
             )
         return cls(vocabulary)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ReportTokenizer) and self.to_json() == other.to_json()
 
-    def __hash__(self) -> int:
-        return hash(self.to_json())
+def read_json(content: str) -> Any:
+    """Return what a tokenizer's JSON holds.
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # Copies and worker processes go through the checked JSON: no pickled tokenizer state exists.
-        return ReportTokenizer.from_json, (self.to_json(),)
+    Parameters
+    ----------
+    content : str
+        At most `MAX_JSON_CHARACTERS`.
+
+    Raises
+    ------
+    BundleError
+        If it is longer, or no JSON.
+    """
+    where = "tokenizer.json"
+    if len(content) > MAX_JSON_CHARACTERS:
+        raise BundleError(where, "found more than 20 million characters", expected="a tokenizer")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(where, "found no tokenizer", expected="one that medfuse saved") from error
 
 
 def _build(vocabulary: Mapping[str, int]) -> Tokenizer:
