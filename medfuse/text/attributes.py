@@ -33,6 +33,8 @@ def nearest(words: Words, matches: Sequence[Match[Any]], first: int, last: int, 
     """
     best, found = reach + 1, ""
     for match in matches:
+        if max(match.first - last, first - match.last) >= best:
+            continue
         distance = _distance(words, match, first, last)
         if distance < best:
             best, found = distance, match.value

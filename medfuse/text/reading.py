@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from medfuse.text.attributes import nearest
 from medfuse.text.context import Assertion, Clauses
@@ -27,12 +28,13 @@ _HULL = 12
 """A statement of at most so many words is marked from its first to its last."""
 _REMEMBERED = 200
 """Sentences of at most so many characters are remembered: reports repeat their phrases."""
+_PLACE = operator.attrgetter("start", "end", "concept")
+_DIGIT = re.compile(r"\d")
 _ABSENT = Assertion(negated=True, certainty=0.0)
 _UNSURE = Assertion(uncertain=True, certainty=0.5)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a sentence says.
 
     Parameters
@@ -98,6 +100,7 @@ _remembered = lru_cache(maxsize=8192)(_read)
 class _Reader:
     def __init__(self, sentence: str, lexicon: Lexicon) -> None:
         self._text, self._lexicon = sentence, lexicon
+        self._has_digit = _DIGIT.search(sentence) is not None
         self._words = find_words(sentence)
         self._hits: Hits = lexicon.trie(self._words, 0, len(self._words.lower))
 
@@ -110,7 +113,8 @@ class _Reader:
         for candidate in candidates:
             if self._can_be_measured(candidate):
                 measurable = len(findings)
-            findings.append(self._finding(candidate, self._image_of(candidate, candidates)))
+            image = self._image_of(candidate, candidates) if self._has_digit else ""
+            findings.append(self._finding(candidate, image))
             for size in owned.get(candidate, ()):
                 add_size(findings, len(findings) - 1, size, self._lexicon)
         regions = tuple((self._words.starts[match.first], match.value) for match in self._hits.get("region", ()))
@@ -129,7 +133,7 @@ class _Reader:
             if not any(part.first <= match.first and match.last <= part.last for part in used):
                 span = starts[match.first], ends[match.last - 1]
                 said.add(Candidate(match.value, match.first, match.last, *span, clauses.assess(span)))
-        return sorted(said, key=lambda candidate: (candidate.start, candidate.end, candidate.concept))
+        return sorted(said, key=_PLACE)
 
     def _statements(self, clauses: Clauses) -> Iterator[tuple[Candidate, tuple[Match[Any], Match[Any]]]]:
         starts, ends = self._words.starts, self._words.ends
@@ -189,7 +193,8 @@ class _Reader:
             certainty=candidate.assertion.certainty,
             change=nearest(words, hits.get("change", ()), first, last, reach=_CHANGE_REACH),
             laterality=nearest(words, hits.get("side", ()), first, last, reach=_SIDE_REACH),
-            anatomy=nearest(words, hits.get("region", ()), first, last, reach=_REGION_REACH),
+            anatomy=self._lexicon.homes.get(candidate.concept)
+            or nearest(words, hits.get("region", ()), first, last, reach=_REGION_REACH),
             series_image=image,
         )
 

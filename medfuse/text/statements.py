@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ __all__ = ["Statement", "find_statements"]
 
 _REACH = 18
 """Most words between a subject and what is said of it."""
+_WINDOW = _REACH + 8
+"""Subjects and predicates further away, in words, are not looked at."""
 _BESIDE = 3
 """Most words between what is said and a subject behind it that no preposition joins: "normal cardiac size"."""
 _JOINING = frozenset(
@@ -70,16 +73,20 @@ def find_statements(words: Words, hits: Mapping[str, list[Match[Any]]]) -> Itera
     verbs = [verb.first for verb in hits.get("verb", []) if words.lower[verb.first] != ","]
     places = [*hits.get("region", ()), *hits.get("side", ())]
     placed = {i for match in places for i in range(match.first, match.last)}
+    firsts = [subject.first for subject in subjects]
     for number, predicate in enumerate(predicates):
+        low, high = predicate.first - _WINDOW, predicate.last + _WINDOW
+        near = subjects[bisect_left(firsts, low) : bisect_right(firsts, high)]
+        recent = predicates[max(0, number - _WINDOW) : number]
         concepts: set[str] = set()
         for said in predicate.value:
-            fitting = [s for s in subjects if said.statement in s.value]
+            fitting = [s for s in near if said.statement in s.value]
             if not fitting:
                 continue
-            earlier = [p for p in predicates[:number] if any(q.statement == said.statement for q in p.value)]
+            earlier = [p for p in recent if any(q.statement == said.statement for q in p.value)]
             behind = _behind(words, fitting, predicate, said, placed)
             joined = behind is not None and words.lower[predicate.last] in _JOINING
-            before = None if joined else _before(words, subjects, fitting, predicate, earlier, verbs)
+            before = None if joined else _before(words, near, fitting, predicate, earlier, verbs)
             subject = before or behind
             if subject is not None and said.concept not in concepts:
                 concepts.add(said.concept)

@@ -186,7 +186,20 @@ def test_offsets_point_at_the_words_in_the_untouched_text(pieces: list[str]) -> 
 
 @pytest.mark.parametrize(
     "piece",
-    ["A", "nodule ", "No nodule. ", "nodule 1 cm ", "no ", "1x", "\n", "vs. ", "LESION 1: nodule ", ": no", "1" * 50],
+    [
+        "A",
+        "enlarged aorta ",
+        "nodule ",
+        "No nodule. ",
+        "nodule 1 cm ",
+        "no ",
+        "1x",
+        "\n",
+        "vs. ",
+        "LESION 1: nodule ",
+        ": no",
+        "1" * 50,
+    ],
 )
 def test_quarter_megabyte_takes_bounded_time(piece: str) -> None:
     annotate("warm")
