@@ -25,6 +25,7 @@ SYNONYMS = {
     "StudyInstanceUID": "study_uid", "study_id": "study_uid", "AccessionNumber": "accession_number",
     "accession": "accession_number", "PatientID": "patient_id", "report": "report_text", "text": "report_text",
 }  # fmt: skip
+TEXT_SUFFIXES = (".txt", ".rtf", ".html", ".htm", ".xml")
 MAX_MESSAGE_BYTES = 256 * 2**20
 MAX_LINE_BYTES = 8 * MAX_REPORT_BYTES
 
@@ -38,7 +39,7 @@ def read_documents(source: Path, *, problems: Problems) -> Iterator[ReportDocume
         A table: a CSV, or a JSONL with an object a line, whose columns are ``study_uid`` or ``accession_number``,
         ``report_path`` or ``report_text``, and perhaps ``patient_id``, ``status`` (preliminary, final, corrected,
         addendum) and ``report_date`` (ISO, with a time if there is one). HL7 v2 messages (.hl7). A DICOM SR. Or a
-        folder, zip or tar of any of these and of ``<StudyInstanceUID or AccessionNumber>.txt``.
+        folder, zip or tar of any of these and of ``<StudyInstanceUID or AccessionNumber>.txt`` (.rtf, .html, .xml).
     problems : list
         Gets (path, error) of each file that cannot be read.
 
@@ -70,12 +71,12 @@ def _documents(path: Path, *, is_alone: bool) -> Iterator[ReportDocument]:
             yield _listed(path, row, {str(key): str(value) for key, value in record.items()})
     elif suffix in (".jsonl", ".ndjson"):
         yield from _json_lines(path)
-    elif suffix in (".txt", ".hl7"):
+    elif suffix in (*TEXT_SUFFIXES, ".hl7"):
         with open_bytes(path) as file:
             start = file.read(64)
             if is_hl7(start):
                 yield from read_hl7(start + file.read(MAX_MESSAGE_BYTES))
-            elif suffix == ".txt":
+            elif suffix in TEXT_SUFFIXES:
                 yield ReportDocument(path, name=path.stem)
     elif study_of_object(path, REPORT_CLASSES) is not None and (document := read_sr(path)) is not None:
         yield document
