@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from medfuse.errors import ConfigError, nearest_name
 
-__all__ = ["build", "with_entry_points"]
+__all__ = ["build", "choose", "with_entry_points"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,29 @@ def with_entry_points(components: Mapping[str, type[T]], *, group: str) -> dict[
     """
     outside = {point.name: point for point in entry_points(group=group) if point.name not in components}
     return {**{name: point.load() for name, point in outside.items()}, **components}
+
+
+def choose(components: Mapping[str, type[T]], options: Mapping[str, Any], *, where: str) -> type[T]:
+    """Return the component that a configuration names.
+
+    Parameters
+    ----------
+    components : mapping of str to type
+        The components to choose from.
+    options : mapping
+        ``name`` of the component, beside its options.
+    where : str
+        The configuration key, for error messages.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such component.
+    """
+    name = str(options.get("name"))
+    if name not in components:
+        raise ConfigError(f"{where}.name", f"found {name!r}", expected=nearest_name(name, components))
+    return components[name]
 
 
 def build(components: Mapping[str, type[T]], options: Mapping[str, Any], *, where: str, given: Mapping[str, Any]) -> T:
@@ -63,10 +86,8 @@ def build(components: Mapping[str, type[T]], options: Mapping[str, Any], *, wher
     >>> build({"fraction": Fraction}, options, where="number", given={"denominator": 4})
     Fraction(3, 4)
     """
-    name = str(options.get("name"))
-    if name not in components:
-        raise ConfigError(f"{where}.name", f"found {name!r}", expected=nearest_name(name, components))
-    component = components[name]
+    component = choose(components, options, where=where)
+    name = str(options["name"])
     parameters = inspect.signature(component).parameters
     own = {key: value for key, value in options.items() if key != "name"}
     free = [key for key in parameters if key not in given]

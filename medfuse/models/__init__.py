@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medfuse.models.build import build_model, list_components
+    from medfuse.models.build import build_model, list_components, pretrained_tokenizer, self_contained
     from medfuse.models.classifier import StudyClassifier
     from medfuse.models.losses import classification_loss, study_loss
 
@@ -15,10 +15,20 @@ _HOME = {
     "build_model": "build",
     "classification_loss": "losses",
     "list_components": "build",
+    "pretrained_tokenizer": "build",
+    "self_contained": "build",
     "study_loss": "losses",
 }
 
-__all__ = ["StudyClassifier", "build_model", "classification_loss", "list_components", "study_loss"]
+__all__ = [
+    "StudyClassifier",
+    "build_model",
+    "classification_loss",
+    "list_components",
+    "pretrained_tokenizer",
+    "self_contained",
+    "study_loss",
+]
 
 
 def __getattr__(name: str) -> object:

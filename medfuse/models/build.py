@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -14,11 +14,12 @@ from medfuse.models.classifier import StudyClassifier, projection
 from medfuse.models.fusions import FUSIONS
 from medfuse.models.heads import HEADS, Head
 from medfuse.models.image_encoders import IMAGE_ENCODERS, ImageEncoder
-from medfuse.models.text_encoders import TEXT_ENCODERS, TextEncoder
-from medfuse.registry import build, with_entry_points
+from medfuse.models.text_encoder import TextEncoder
+from medfuse.models.text_encoders import TEXT_ENCODERS
+from medfuse.registry import build, choose, with_entry_points
 from medfuse.types import Target
 
-__all__ = ["build_model", "list_components"]
+__all__ = ["build_model", "list_components", "pretrained_tokenizer", "self_contained"]
 
 _KINDS: dict[str, dict[str, type[Any]]] = {
     "image_encoder": IMAGE_ENCODERS,
@@ -96,8 +97,34 @@ def build_model(
 
 
 def _build(config: ModelConfig, kind: str, given: dict[str, Any]) -> Any:
-    components = with_entry_points(_KINDS[kind], group=f"medfuse.{kind}s")
-    return build(components, getattr(config, kind), where=f"model.{kind}", given=given)
+    return build(_components(kind), getattr(config, kind), where=f"model.{kind}", given=given)
+
+
+def _components(kind: str) -> dict[str, type[Any]]:
+    return with_entry_points(_KINDS[kind], group=f"medfuse.{kind}s")
+
+
+def pretrained_tokenizer(config: ModelConfig) -> str | None:
+    """Return the tokenizer, as JSON, that the text encoder was pretrained with; None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        If the text encoder is unknown, or its files cannot be read.
+    """
+    if "text" not in config.modalities:
+        return None
+    encoders: dict[str, type[TextEncoder]] = _components("text_encoder")
+    encoder = choose(encoders, config.text_encoder, where="model.text_encoder")
+    return encoder.tokenizer_json(config.text_encoder)
+
+
+def self_contained(config: ModelConfig, model: StudyClassifier) -> ModelConfig:
+    """Return the configuration that rebuilds a model from its saved weights, whatever files it was made from."""
+    if "text" not in config.modalities:
+        return config
+    encoder = cast(TextEncoder, model.encoders["text"])
+    return config.model_copy(update={"text_encoder": encoder.saved_options(config.text_encoder)})
 
 
 def list_components() -> dict[str, dict[str, dict[str, str]]]:
@@ -114,8 +141,8 @@ def list_components() -> dict[str, dict[str, dict[str, str]]]:
     ['linear', 'mlp']
     """
     listed: dict[str, dict[str, dict[str, str]]] = {}
-    for kind, own in _KINDS.items():
-        components: dict[str, type[nn.Module]] = with_entry_points(own, group=f"medfuse.{kind}s")
+    for kind in _KINDS:
+        components: dict[str, type[nn.Module]] = _components(kind)
         listed[kind] = {}
         for name, component in components.items():
             parameters = inspect.signature(component).parameters.values()

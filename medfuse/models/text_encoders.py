@@ -1,8 +1,7 @@
-"""Token ids -> features, in steps, so that saliency can start from the embedded tokens."""
+"""The text encoders by name, and those that learn from the cohort alone."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,39 +10,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from medfuse.errors import ConfigError
+from medfuse.models.huggingface import HuggingFaceEncoder
+from medfuse.models.text_encoder import TextEncoder
 
 __all__ = ["TEXT_ENCODERS", "GruEncoder", "TextEncoder", "WordCnnEncoder"]
-
-
-class TextEncoder(nn.Module, ABC):
-    """What every text encoder offers.
-
-    ``token_mask``, shape (B, L), bool, is True at real tokens: they come first, and each case has at least one.
-    What stands at the others changes nothing.
-
-    Attributes
-    ----------
-    feature_size : int
-        Length of the features that ``forward`` gives.
-    """
-
-    feature_size: int
-
-    @abstractmethod
-    def embed(self, token_ids: Tensor) -> Tensor:
-        """Return embedded tokens, shape (B, L, D), of token ids, shape (B, L), int64."""
-
-    @abstractmethod
-    def token_states(self, embedded: Tensor, token_mask: Tensor) -> Tensor:
-        """Return each token in its context, shape (B, L, S), of embedded tokens, shape (B, L, D)."""
-
-    @abstractmethod
-    def pool(self, states: Tensor, token_mask: Tensor) -> Tensor:
-        """Return features, shape (B, feature_size), of tokens in their context."""
-
-    def forward(self, embedded: Tensor, token_mask: Tensor) -> Tensor:
-        """Return features, shape (B, feature_size), of embedded tokens, shape (B, L, D)."""
-        return self.pool(self.token_states(embedded, token_mask), token_mask)
 
 
 class GruEncoder(TextEncoder):
@@ -207,4 +177,8 @@ def _check_sizes(sizes: Mapping[str, int], smallest: Mapping[str, int]) -> None:
             raise ConfigError(f"model.text_encoder.{name}", f"found {size}", expected=expected)
 
 
-TEXT_ENCODERS: dict[str, type[TextEncoder]] = {"gru": GruEncoder, "word_cnn": WordCnnEncoder}
+TEXT_ENCODERS: dict[str, type[TextEncoder]] = {
+    "gru": GruEncoder,
+    "huggingface": HuggingFaceEncoder,
+    "word_cnn": WordCnnEncoder,
+}

@@ -20,8 +20,9 @@ from medfuse.evaluation import choose_threshold, fit_calibration
 from medfuse.inference import Bundle, Calibration, build_for, predict_logits
 from medfuse.inference.calibration import conditions_of
 from medfuse.inference.predictor import modalities_of
+from medfuse.models import pretrained_tokenizer
 from medfuse.tensors import Sample
-from medfuse.text import ReportTokenizer
+from medfuse.text import PretrainedTokenizer, ReportTokenizer, TextTokenizer
 from medfuse.training.callbacks import KeepBest, StartEpoch
 from medfuse.training.module import ClassifierModule
 from medfuse.types import Target
@@ -57,16 +58,28 @@ def make_preprocessing(config: RunConfig, texts: Sequence[str] = ()) -> Preproce
     ----------
     config : RunConfig
     texts : sequence of str
-        Training texts that the tokenizer is trained on; without them it has no tokenizer.
+        Training texts that the tokenizer is trained on, unless the text encoder brings its own; without them there
+        is no tokenizer.
+
+    Raises
+    ------
+    UsageError
+        If there is no tokenizer to be had: no word to learn, or none beside the pretrained encoder.
     """
-    vocabulary_size = config.data.text.vocabulary_size
     return Preprocessing(
         config.data.image,
         config.data.text,
         config.data.unit,
         config.model.modalities,
-        ReportTokenizer.train(texts, vocabulary_size=vocabulary_size) if texts else None,
+        _make_tokenizer(config, texts) if texts else None,
     )
+
+
+def _make_tokenizer(config: RunConfig, texts: Sequence[str]) -> TextTokenizer:
+    pretrained = pretrained_tokenizer(config.model)
+    if pretrained is not None:
+        return PretrainedTokenizer.from_json(pretrained)
+    return ReportTokenizer.train(texts, vocabulary_size=config.data.text.vocabulary_size)
 
 
 def fit(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,12 +16,34 @@ from medfuse.registry import build, with_entry_points
 COMPONENTS = with_entry_points(TEXT_ENCODERS, group="medfuse.text_encoders")
 pytestmark = pytest.mark.parametrize("name", COMPONENTS)
 
+TINY_BERT = {
+    "config": {
+        "model_type": "bert",
+        "vocab_size": 28,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 16,
+        "initializer_range": 0.2,
+    },
+    "before": [1],
+    "after": [2],
+    "mask": 3,
+}
+# Four words a chunk: the longest text here has three chunks.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "huggingface": {"architecture": TINY_BERT, "trainable": True, "chunk_length": 6},
+}
+
 LENGTHS = torch.tensor([5, 1, 9, 3])
 MASK = torch.arange(9) < LENGTHS[:, None]
 
 
 def make(name: str) -> TextEncoder:
-    return build(COMPONENTS, {"name": name}, where="test", given={"vocabulary_size": 30})
+    if name == "huggingface" and importlib.util.find_spec("transformers") is None:
+        pytest.skip("transformers is not installed: pip install 'medfuse[hf]'")
+    return build(COMPONENTS, {"name": name, **OPTIONS.get(name, {})}, where="test", given={"vocabulary_size": 30})
 
 
 def token_ids(seed: int = 0) -> torch.Tensor:

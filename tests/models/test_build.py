@@ -8,7 +8,7 @@ import pytest
 
 from medfuse.config import ModelConfig
 from medfuse.errors import ConfigError
-from medfuse.models import build_model, list_components
+from medfuse.models import build_model, list_components, pretrained_tokenizer, self_contained
 from medfuse.models.aligners import ALIGNERS
 from medfuse.models.fusions import FUSIONS
 from medfuse.models.heads import HEADS
@@ -90,9 +90,32 @@ def test_the_listed_options_rebuild_the_component(kind, name):
     from ast import literal_eval
 
     options = {k: literal_eval(v) for k, v in list_components()[kind][name].items() if k}
+    if name == "huggingface":  # it has no default model
+        pytest.importorskip("transformers", reason="transformers is not installed: pip install 'medfuse[hf]'")
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        config = {"model_type": "bert", "vocab_size": 20, **sizes}
+        options["architecture"] = {"config": config, "before": [2], "after": [3], "mask": 4}
     build(**{kind: {"name": name, **options}})
 
 
 def test_importing_the_room_loads_no_torch():
     code = "import sys, medfuse.models; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_importing_the_encoders_loads_no_transformers():
+    code = "import sys, medfuse.models.build; sys.exit('transformers' in sys.modules or 'tokenizers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_encoder_that_learns_its_own_words_brings_no_tokenizer_and_needs_nothing_saved():
+    config = ModelConfig(text_encoder={"name": "gru", "hidden_size": 4})
+    assert pretrained_tokenizer(config) is None
+    assert pretrained_tokenizer(ModelConfig(modalities=("image",), text_encoder={"name": "unknown"})) is None
+    model = build(text_encoder=config.text_encoder)
+    assert self_contained(config, model) == config
+
+
+def test_an_unknown_encoder_has_no_tokenizer():
+    with pytest.raises(ConfigError, match="did you mean 'huggingface'"):
+        pretrained_tokenizer(ModelConfig(text_encoder={"name": "hugingface"}))
