@@ -55,6 +55,8 @@ class Volume:
         What the reader noticed but could read safely.
     source : str
         A pseudonymous name of the origin; never a path with patient data.
+    modality, body_part : str
+        DICOM Modality and BodyPartExamined; empty if unknown.
 
     Raises
     ------
@@ -72,6 +74,8 @@ class Volume:
     unit: Unit = "arbitrary"
     warnings: tuple[str, ...] = ()
     source: str = ""
+    modality: str = ""
+    body_part: str = ""
 
     def __post_init__(self) -> None:
         where = self.source or "volume"

@@ -25,6 +25,7 @@ from medfuse.text import (
     finding_flags,
     flag_names,
     overlaps,
+    report_warnings,
     select_sections,
     term_spans,
 )
@@ -118,11 +119,16 @@ class Preprocessing:
     def doubts(self, study: Study, lesion: Lesion) -> tuple[str, ...]:
         """Return why an answer on a case that can be prepared deserves no trust; empty if nothing is against it."""
         volume = lesion_volume(study, lesion)
-        if "image" not in self.modalities or volume is None or volume.unit == self.unit:
-            return ()
-        return (
-            f"image in unit {volume.unit!r}, unlike the training images in {self.unit!r}: do not trust this answer",
-        )
+        text = lesion_text(study, lesion)
+        doubts: tuple[str, ...] = ()
+        if "image" in self.modalities and volume is not None and volume.unit != self.unit:
+            doubts = (
+                f"image in unit {volume.unit!r}, unlike the training images in {self.unit!r}: do not trust this answer",
+            )
+        if "text" in self.modalities and text is not None:
+            modality, part = (volume.modality, volume.body_part) if volume is not None else ("", "")
+            doubts += report_warnings(text.text, modality=modality, body_part=part)
+        return doubts
 
     def undo_window(self, image: Tensor) -> NDArray[np.float32]:
         """Return a prepared image, shape (1, I, J, K), in the volume's unit, clipped to the window.

@@ -131,7 +131,8 @@ def read_stack(stack: Stack, *, where: str = "series", box_mm: Box | None = None
     if _is_constant(voxels):
         warnings += ("every voxel has the same value: the volume is constant (blank)",)
     unit: Unit = "HU" if is_hu else "arbitrary"
-    return Volume(voxels, moved(stack.affine, part), unit, warnings, where)
+    told = (first.text("Modality"), first.text("BodyPartExamined"))
+    return Volume(voxels, moved(stack.affine, part), unit, warnings, where, *told)
 
 
 def _read_planes(

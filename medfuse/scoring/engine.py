@@ -143,8 +143,8 @@ def score_study(
     except DataError as error:
         unread = unread or [(WHOLE, error)]
     else:
-        warnings = "; ".join(sorted({text for volume in study.volumes.values() for text in volume.warnings}))
         samples, refusals = _prepare(study, predictor, position)
+        warnings = _warnings(study, samples)
         try:
             predictions = predictor.predict_samples(samples)
         except DataError as error:
@@ -154,6 +154,14 @@ def score_study(
     seconds = round((time.perf_counter() - started) / len(rows), 4)
     common = {"warnings": warnings, "model_id": predictor.bundle.model_id, "seconds": seconds}
     return [_blank(predictor) | row | common for row in rows]
+
+
+def _warnings(study: Study, samples: Sequence[Sample]) -> str:
+    """Return what the readers noticed in a study's images and texts, and what is against its answers."""
+    of_images = {text for volume in study.volumes.values() for text in volume.warnings}
+    reports = [report for report in (study.report, *(lesion.text for lesion in study.lesions)) if report is not None]
+    of_reports = {f"report {text}" for report in reports for text in report.warnings}
+    return "; ".join(sorted(of_images | of_reports | {doubt for sample in samples for doubt in sample.doubts}))
 
 
 def _prepare(study: Study, predictor: Predictor, position: Position) -> tuple[list[Sample], list[_Refusal]]:

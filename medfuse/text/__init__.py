@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medfuse.text.labels import label_names
     from medfuse.text.lexicon import Lexicon, concept_wordings, load_lexicon
     from medfuse.text.masking import overlaps, term_spans
+    from medfuse.text.plausibility import report_warnings
     from medfuse.text.pretrained_tokens import PretrainedTokenizer, tokenizer_from_json
     from medfuse.text.sections import find_sections, select_sections
     from medfuse.text.sentences import find_sentences
@@ -38,6 +39,7 @@ _HOME = {
     "label_names": "labels",
     "load_lexicon": "lexicon",
     "overlaps": "masking",
+    "report_warnings": "plausibility",
     "select_sections": "sections",
     "term_spans": "masking",
     "tokenizer_from_json": "pretrained_tokens",
@@ -63,6 +65,7 @@ __all__ = [
     "label_names",
     "load_lexicon",
     "overlaps",
+    "report_warnings",
     "select_sections",
     "term_spans",
     "tokenizer_from_json",
