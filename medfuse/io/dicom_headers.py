@@ -47,9 +47,10 @@ HEADER_KEYWORDS = (
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence",
     "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
-    "ConvolutionKernel", "EchoTime", "EchoNumbers", "InversionTime", "DiffusionBValue", "DiffusionGradientOrientation",
+    "SliceLocation", "ConvolutionKernel", "KVP", "RepetitionTime", "FlipAngle",
+    "EchoTime", "EchoNumbers", "InversionTime", "DiffusionBValue", "DiffusionGradientOrientation",
     "TemporalPositionIdentifier", "FrameReferenceTime", "NominalPercentageOfCardiacPhase", "TriggerTime",
-    "AcquisitionNumber", "AcquisitionTime", "ContentTime",
+    "AcquisitionNumber", "AcquisitionTime", "ContentTime", "BodyPartExamined",
 )  # fmt: skip
 """Top-level attributes that reading needs; none of them is private. All but the first six may be absent."""
 
@@ -290,7 +291,7 @@ def group_headers(
     Raises
     ------
     VolumeError
-        If a DICOM file cannot be read or names no series.
+        If a DICOM file cannot be read or, unless it is the only one, names no series.
     """
     series: dict[str, list[SliceHeader]] = defaultdict(list)
     for file in files:
@@ -300,7 +301,8 @@ def group_headers(
             raise VolumeError(file_place(file), error.found, expected=error.expected) from error
         if header is None:
             continue
-        if not header.text("SeriesInstanceUID"):
-            raise VolumeError(file_place(file), "found no SeriesInstanceUID", expected="one in each image")
         series[header.text("SeriesInstanceUID")].append(header)
+    nameless = series.get("", [])
+    if nameless and sum(map(len, series.values())) > 1:
+        raise VolumeError(file_place(nameless[0].path), "found no SeriesInstanceUID", expected="one in each image")
     return dict(sorted(series.items()))

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from medfuse.io.dicom_geometry import SAME_PLACE_MM, along_normal
 from medfuse.io.dicom_headers import SliceHeader
 
-__all__ = ["Places", "labels", "parts", "places", "ranks"]
+__all__ = ["Places", "count_places", "labels", "parts", "phases", "places", "ranks"]
 
 Places = NDArray[np.intp]
 Value = tuple[float, ...] | str
 
-TOLERANCES = {"ImageOrientationPatient": 1e-4, "PixelSpacing": 1e-4}
+TOLERANCES = {"ImageOrientationPatient": 1e-4, "PixelSpacing": 1e-4, "AcquisitionTime": 0.0}
 """Numbers nearer than this are one, as a share of those above 1."""
 
 EQUAL = 1e-6
@@ -42,7 +42,7 @@ def labels(slices: Sequence[SliceHeader], keyword: str) -> list[int]:
     kept: list[Value] = []
     for value, text in sorted(((_value(text), text) for text in set(texts)), key=_order):
         # Sorted by their first numbers, equal ones are neighbours; only of several numbers they need not be.
-        first = 0 if keyword in TOLERANCES else max(len(kept) - 1, 0)
+        first = 0 if tolerance > EQUAL else max(len(kept) - 1, 0)
         same = next((n for n in range(first, len(kept)) if _equal(kept[n], value, tolerance)), None)
         if same is None:
             kept.append(value)
@@ -88,6 +88,50 @@ def places(slices: Sequence[SliceHeader], *, where: str) -> Places:
     found = np.empty(len(along), dtype=np.intp)
     found[order] = np.cumsum(np.diff(along[order], prepend=along[order[0]]) > SAME_PLACE_MM)
     return found
+
+
+def count_places(numbers: Sequence[int], at: Places) -> list[int]:
+    """Count the positions that the slices of each number lie at.
+
+    Parameters
+    ----------
+    numbers : sequence of int
+        One a slice, from 0 without a gap.
+    at : ndarray of int, shape (slices,)
+        Position of each.
+
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> count_places([0, 0, 1, 1], np.array([0, 1, 2, 2]))
+    [2, 1]
+    """
+    found = {(number, int(place)) for number, place in zip(numbers, at, strict=True)}
+    counted = Counter(number for number, _ in found)
+    return [counted[number] for number in range(max(numbers) + 1)]
+
+
+def phases(slices: Sequence[SliceHeader], keyword: str, at: Places) -> list[int] | None:
+    """Return each value of an attribute as its number, as `labels` does, if each is there once at each position.
+
+    Parameters
+    ----------
+    slices : sequence of SliceHeader
+    keyword : str
+    at : ndarray of int, shape (slices,)
+        Position of each.
+
+    Returns
+    -------
+    list of int or None
+        None if a value is absent at a position or there twice.
+    """
+    numbers, n_places = labels(slices, keyword), int(at.max()) + 1
+    covered = count_places(numbers, at)
+    return numbers if min(covered) == n_places and len(slices) == n_places * len(covered) else None
 
 
 def ranks(slices: Sequence[SliceHeader], keyword: str, at: Places) -> list[int] | None:

@@ -14,7 +14,7 @@ from medfuse.io.dicom_frames import expand
 from medfuse.io.dicom_geometry import DuplicateSliceError, volume_affine
 from medfuse.io.dicom_headers import SliceHeader
 from medfuse.io.dicom_kinds import COLOUR
-from medfuse.io.dicom_partition import Places, labels, parts, places, ranks
+from medfuse.io.dicom_partition import Places, count_places, labels, parts, phases, places, ranks
 from medfuse.io.transfer_syntaxes import READABLE
 from medfuse.types import Array
 
@@ -31,14 +31,17 @@ DIMENSIONS = (
 """Slices that differ in one of these never belong to one volume."""
 
 GROUPS = (
-    "ImageType", "InversionTime", "DiffusionDirectionality", "DiffusionGradientOrientation", "AcquisitionNumber",
-    "SliceThickness", "InstanceNumber",
+    "ImageType", "InversionTime", "FlipAngle", "RepetitionTime", "KVP", "DiffusionDirectionality",
+    "DiffusionGradientOrientation", "AcquisitionNumber", "SliceThickness", "InstanceNumber",
 )  # fmt: skip
 """These may differ within a volume. They part slices that are no volume together, if each part is one."""
 
+TIME = "AcquisitionTime"
+"""It says which volume a slice belongs to if each of its values is there once at each position."""
+
 RANKS = (
     "TriggerTime", "NominalPercentageOfCardiacPhase", "FrameReferenceTime", "TemporalPositionTimeOffset",
-    "DimensionIndexValues", "InstanceNumber",
+    "DimensionIndexValues", TIME, "InstanceNumber",
 )  # fmt: skip
 """These count what lies at one position: its n-th slice belongs to the n-th volume."""
 
@@ -179,12 +182,15 @@ def _resolved(slices: list[SliceHeader], keys: Sequence[str], where: str) -> lis
     except GeometryError as error:
         cause = error
     at = places(slices, where=where)
-    least = CHECKABLE
-    if repeated := isinstance(cause, DuplicateSliceError):
-        least = 1 if at.max() == 0 else 2
+    repeated = isinstance(cause, DuplicateSliceError)
+    if repeated and at.max() == 0 and (lost := _lost_positions(slices)):
+        if stacks := _without_copies(slices, where):
+            return stacks
+        raise GeometryError(where, lost, expected="a position for each slice, or a time for each image")
+    least = min(CHECKABLE, int(at.max()) + 1) if repeated else CHECKABLE
     for number, key in enumerate(keys):
-        found = parts(slices, labels(slices, key))
-        if len(found) > 1 and min(map(len, found)) >= least:
+        found = parts(slices, numbers := labels(slices, key))
+        if len(found) > 1 and min(count_places(numbers, at)) >= least:
             try:
                 return [
                     _labelled(stack, f"{key} {part[0].text(key) or 'absent'}")
@@ -198,21 +204,39 @@ def _resolved(slices: list[SliceHeader], keys: Sequence[str], where: str) -> lis
     return _ranked(slices, at, where)
 
 
+def _lost_positions(slices: Sequence[SliceHeader]) -> str:
+    """Say why images at one position may be slices that lost theirs; empty if they are a series in time."""
+    if len({item.text("SliceLocation") for item in slices}) > 1:
+        return f"found {len(slices)} images at one ImagePositionPatient, whose SliceLocation differ"
+    telling = {*GROUPS, *RANKS, TIME, "ContentTime"} - {"InstanceNumber"}
+    if any(len({item.text(key) for item in slices}) > 1 for key in telling):
+        return ""
+    return f"found {len(slices)} duplicate images at one ImagePositionPatient, which only InstanceNumber tells apart"
+
+
+def _without_copies(slices: list[SliceHeader], where: str) -> list[Stack]:
+    """Return the volumes without images that are there twice under two names; empty if there are none."""
+    kept, notes = drop_copies(slices, where=where, renamed=True)
+    if len(kept) == len(slices):
+        return []
+    return [replace(stack, warnings=stack.warnings + notes) for stack in _resolved(kept, GROUPS, where)]
+
+
 def _ranked(slices: list[SliceHeader], at: Places, where: str) -> list[Stack]:
     """Part slices that lie at the same positions, equally many at each, by what counts them there."""
     counts = np.bincount(at)
     if counts.min() == counts.max():
         for key in RANKS:
-            if (numbers := ranks(slices, key, at)) is not None:
+            numbers = phases(slices, key, at) if key == TIME else ranks(slices, key, at)
+            if numbers is not None:
                 found = [volume_affine(part, where=where) for part in parts(slices, numbers)]
                 return [
                     Stack(tuple(ordered), affine, notes, f"volume {n} of {len(found)} by {key}")
                     for n, (ordered, affine, notes) in enumerate(found, start=1)
                 ]
-    kept, notes = drop_copies(slices, where=where, renamed=True)
-    if len(kept) < len(slices):
-        return [replace(stack, warnings=stack.warnings + notes) for stack in _resolved(kept, GROUPS, where)]
-    differing = [key for key in (*GROUPS, *RANKS) if len({item.text(key) for item in slices}) > 1]
+    if stacks := _without_copies(slices, where):
+        return stacks
+    differing = [key for key in dict.fromkeys((*GROUPS, *RANKS)) if len({item.text(key) for item in slices}) > 1]
     cause = f" (they differ in {', '.join(differing)}: incomplete phases, time points or volumes?)" if differing else ""
     found_text = (
         f"found {int((counts > 1).sum())} duplicate slice positions of {len(counts)} whose pixels differ{cause}"

@@ -30,6 +30,10 @@ MAX_FORM_CODE = 5
 MAX_OFFSET = 2**27
 """Bytes; header extensions are never near it."""
 
+CIFTI = range(3000, 3100)
+MESHES = {1008: "a set of points", 1009: "a set of triangles"}
+"""Intent codes of what is stored as NIfTI but is no image. Source: nifti1.h; CIFTI-2, appendix A."""
+
 SINGLE, PAIR = (b"n+1", b"n+2"), (b"ni1", b"ni2")
 WHERE = "NIfTI file"
 
@@ -125,6 +129,7 @@ def parse_header(head: bytes) -> NiftiHeader:
         raise VolumeError(WHERE, "found an invalid dim: a size that is negative or 0", expected="sizes above 0")
     if dims[0] < 3:
         raise VolumeError(WHERE, f"found {dims[0]} dimensions", expected="three axes, and perhaps time")
+    _check_intent(int(header["intent_code"]))
     scale, units_note = _unit(int(header["xyzt_units"]))
     affine, notes = _affine(header, dims[1:4], scale)
     return NiftiHeader(
@@ -137,6 +142,12 @@ def parse_header(head: bytes) -> NiftiHeader:
         warnings=units_note + notes,
         is_pair=magic in PAIR,
     )
+
+
+def _check_intent(code: int) -> None:
+    kind = "a CIFTI matrix" if code in CIFTI else MESHES.get(code)
+    if kind:
+        raise VolumeError(WHERE, f"found {kind} (intent_code {code})", expected="an image on a grid in space")
 
 
 def _raw_header(head: bytes) -> tuple[Any, bytes]:

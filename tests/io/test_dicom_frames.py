@@ -89,6 +89,12 @@ def test_rescale_of_each_frame_is_applied_to_it(tmp_path: Path) -> None:
         ("FrameContentSequence", {"StackID": "1"}, {"StackID": "2"}),
         ("FrameContentSequence", {"DimensionIndexValues": [1, 1]}, {"DimensionIndexValues": [1, 2]}),
         ("MREchoSequence", {"EffectiveEchoTime": 2.5}, {"EffectiveEchoTime": 5.0}),
+        ("MRTimingAndRelatedParametersSequence", {"FlipAngle": 2.0}, {"FlipAngle": 20.0}),
+        (
+            "FrameContentSequence",
+            {"FrameAcquisitionDateTime": "20200101100001.00"},
+            {"FrameAcquisitionDateTime": "20200101100002.00"},
+        ),
         ("MRDiffusionSequence", {"DiffusionBValue": 0.0}, {"DiffusionBValue": 1000.0}),
         ("MRImageFrameTypeSequence", {"ComplexImageComponent": "MAGNITUDE"}, {"ComplexImageComponent": "PHASE"}),
         ("CardiacSynchronizationSequence", {"NominalCardiacTriggerDelayTime": 10.0}, {"NominalCardiacTriggerDelayTime": 90.0}),

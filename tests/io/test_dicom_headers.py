@@ -108,3 +108,8 @@ def test_series_are_grouped_and_one_without_a_uid_is_refused(path: Path, tmp_pat
     change(path, SeriesInstanceUID=None)
     with pytest.raises(VolumeError, match="no SeriesInstanceUID"):
         group_headers(files)
+
+
+def test_lone_image_needs_no_series_uid(path: Path, change) -> None:
+    change(path, SeriesInstanceUID=None)
+    assert [len(items) for items in group_headers([path]).values()] == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_noise_in_an_orientation_parts_nothing() -> None:
     assert len(split_series(slices)) == 1
 
 
-@given(st.integers(2, 6), st.integers(1, 5), st.randoms(use_true_random=False), st.booleans())
+@given(st.integers(2, 6), st.integers(2, 5), st.randoms(use_true_random=False), st.booleans())
 def test_time_points_without_a_tag_are_counted_at_each_position(times, n, random_, by_slice) -> None:
     """Whether the scanner counts by time or by slice, and whatever the order of the files."""
     slices = [
@@ -126,6 +127,65 @@ def test_cardiac_phases_with_a_trigger_time_a_slice_are_ordered_by_it() -> None:
     stacks = split_series(slices)
     assert [{item.text("Phase") for item in stack.slices} for stack in stacks] == [{"0"}, {"1"}, {"2"}, {"3"}]
     assert stacks[1].label == "volume 2 of 4 by TriggerTime"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"), [("FlipAngle", (2, 20)), ("RepetitionTime", (90, 900)), ("KVP", (80, 140))]
+)
+def test_what_was_set_on_the_scanner_parts_doubled_positions_before_their_numbers(keyword: str, values) -> None:
+    """Numbered so that the n-th at a position is not always of the n-th volume."""
+    slices = [
+        header(2.5 * k, number=2 * k + (k + j) % 2, **{keyword: value})
+        for k in range(N)
+        for j, value in enumerate(values)
+    ]
+    stacks = split_series(slices)
+    assert [{item.text(keyword) for item in stack.slices} for stack in stacks] == [{str(value)} for value in values]
+    assert [zs(stack) for stack in stacks] == [[0, 2.5, 5, 7.5, 10]] * 2
+
+
+def test_acquisition_number_a_slice_does_not_make_each_slice_a_volume() -> None:
+    slices = [
+        header(2.5 * k, number=1 + 4 * k + t, AcquisitionNumber=k, TriggerTime=30 * t + k, Phase=t)
+        for k in range(N)
+        for t in range(4)
+    ]
+    stacks = split_series(slices)
+    assert [{item.text("Phase") for item in stack.slices} for stack in stacks] == [{"0"}, {"1"}, {"2"}, {"3"}]
+
+
+@pytest.mark.parametrize("times", [("235959.10", "235959.20"), ("20200101100001.00", "20200101100002.00")])
+def test_acquisition_times_part_volumes_whose_numbers_begin_anew(times) -> None:
+    slices = [header(2.5 * k, number=k, AcquisitionTime=time) for time in times for k in range(N)]
+    slices = [replace(item, values={**item.values, "SOPInstanceUID": f"2.25.{n}"}) for n, item in enumerate(slices)]
+    stacks = split_series(slices)
+    assert [{item.text("AcquisitionTime") for item in stack.slices} for stack in stacks] == [{time} for time in times]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"SliceLocation": lambda k: 2.5 * k, "AcquisitionTime": lambda k: f"10000{k}"}, "SliceLocation differ"),
+        ({}, "only InstanceNumber tells apart"),
+    ],
+)
+def test_slices_that_lost_their_positions_are_refused_by_name(folder, change, values, message: str) -> None:
+    for k, path in enumerate(sorted(folder.iterdir())):
+        change(path, ImagePositionPatient=[0, 0, 0], **{key: value(k) for key, value in values.items()})
+    with pytest.raises(GeometryError, match=f"5 .*at one ImagePositionPatient.*{message}"):
+        split_series(headers(folder))
+
+
+def test_series_in_time_of_one_slice_is_read_and_its_exact_copy_dropped(folder, change) -> None:
+    for k, path in enumerate(sorted(folder.iterdir())):
+        change(path, ImagePositionPatient=[0, 0, 0], SliceLocation=7, TriggerTime=40 * k)
+    assert [len(stack.slices) for stack in split_series(headers(folder))] == [1] * N
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+    shutil.copy(folder / "0001.dcm", folder / "renamed.dcm")
+    change(folder / "renamed.dcm", SOPInstanceUID="2.25.777", InstanceNumber=77)
+    (stack,) = split_series(headers(folder))
+    assert len(stack.slices) == 1 and "1 exact duplicate images are dropped" in stack.warnings
 
 
 def test_two_dimensions_at_once() -> None:

@@ -180,6 +180,13 @@ def test_wrong_header_field_is_refused_by_name(tmp_path: Path, fields, error, me
         read_nifti(path)
 
 
+@pytest.mark.parametrize(("code", "kind"), [(3001, "CIFTI matrix"), (3006, "CIFTI matrix"), (1009, "triangles")])
+def test_what_is_stored_as_nifti_but_is_no_image_is_refused_by_name(tmp_path: Path, code: int, kind: str) -> None:
+    path = patched(save(tmp_path / "a.nii", np.zeros((2, 3, 4), np.float32)), intent_code=code)
+    with pytest.raises(VolumeError, match=f"{kind}.*intent_code {code}"):
+        read_nifti(path)
+
+
 @pytest.mark.parametrize(("code", "mm"), [(0, 1.0), (2, 1.0), (3, 0.001)])
 def test_affine_is_in_mm_whatever_the_unit(tmp_path: Path, code: int, mm: float) -> None:
     path = save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), np.diag([400.0, 400, 500, 1]), None)
