@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medfuse.text.annotation import annotate, annotate_many
     from medfuse.text.context import Assertion, assert_status
+    from medfuse.text.deidentification import DeidentifiedText, deidentify, deidentify_report
     from medfuse.text.findings import find_findings
     from medfuse.text.flags import FindingFlags, finding_flags, flag_names
     from medfuse.text.labels import label_names
@@ -27,9 +28,12 @@ _HOME = {
     "PretrainedTokenizer": "pretrained_tokens",
     "ReportTokenizer": "tokens",
     "TextTokenizer": "tokens",
+    "DeidentifiedText": "deidentification",
     "annotate": "annotation",
     "annotate_many": "annotation",
     "assert_status": "context",
+    "deidentify": "deidentification",
+    "deidentify_report": "deidentification",
     "concept_wordings": "lexicon",
     "find_findings": "findings",
     "finding_flags": "flags",
@@ -47,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "Assertion",
+    "DeidentifiedText",
     "Encoding",
     "FindingFlags",
     "Lexicon",
@@ -57,6 +62,8 @@ __all__ = [
     "annotate_many",
     "assert_status",
     "concept_wordings",
+    "deidentify",
+    "deidentify_report",
     "find_findings",
     "find_sections",
     "find_sentences",
