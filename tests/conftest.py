@@ -247,6 +247,23 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def pretrained_config(toy_config: RunConfig, encoder_folder: Path) -> RunConfig:
+    """The toy run with that encoder, which reads each report in several chunks."""
+    text = {"name": "huggingface", "model_name_or_path": str(encoder_folder), "chunk_length": 12}
+    model = toy_config.model.model_copy(update={"text_encoder": text})
+    return toy_config.model_copy(update={"model": model, "optim": toy_config.optim.model_copy(update={"epochs": 3})})
+
+
+@pytest.fixture(scope="session")
+def pretrained_fit(pretrained_config: RunConfig, toy_cases: Sequence[Case]) -> Fit:
+    """A model trained behind frozen pretrained weights."""
+    from medfuse.training.parts import split_cases
+
+    parts = split_cases(toy_cases, pretrained_config.data, seed=pretrained_config.seed)
+    return fit(pretrained_config, train=parts.train, validation=parts.validation)
+
+
+@pytest.fixture(scope="session")
 def minilm_folder() -> Path:
     """A real pretrained encoder, 23 million weights."""
     pytest.importorskip("transformers", reason="transformers is not installed: pip install 'medfuse[hf]'")

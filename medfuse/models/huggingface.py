@@ -45,6 +45,8 @@ class HuggingFaceEncoder(TextEncoder):
         The mean over the tokens, or the state of the first special token, over chunks by their length.
     trainable : bool
         Whether its weights are trained too, or only what follows.
+    learning_rate : float
+        Of its weights, where they are trained: pretrained ones are lost at the rate that new ones need.
     chunk_length : int
         Tokens read at once, special ones included.
     architecture : mapping, optional
@@ -70,12 +72,15 @@ class HuggingFaceEncoder(TextEncoder):
         local_files_only: bool = True,
         pooling: str = "mean",
         trainable: bool = False,
+        learning_rate: float = 2e-5,
         chunk_length: int = 256,
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if pooling not in ("mean", "cls"):
             raise ConfigError(f"{WHERE}.pooling", f"found {pooling!r}", expected="'mean' or 'cls'")
+        if not learning_rate > 0:
+            raise ConfigError(f"{WHERE}.learning_rate", f"found {learning_rate}", expected="a number above 0")
         if architecture is None:
             folder = files.find_folder(model_name_or_path, revision=revision, local_files_only=local_files_only)
             self.architecture = files.read_architecture(folder)
@@ -85,6 +90,7 @@ class HuggingFaceEncoder(TextEncoder):
             self.encoder = files.build_module(self.architecture)
         self.pooling = pooling
         self.trainable = trainable
+        self.learning_rate = float(learning_rate)
         self.n_content = _content_length(self.architecture, chunk_length, pooling)
         self.feature_size = int(cast(Any, self.encoder.config).hidden_size)
         known = self._words.num_embeddings

@@ -21,9 +21,12 @@ class TextEncoder(nn.Module, ABC):
     ----------
     feature_size : int
         Length of the features that ``forward`` gives.
+    learning_rate : float or None
+        Highest rate that its weights are trained with; None if that of everything else suits them.
     """
 
     feature_size: int
+    learning_rate: float | None = None
 
     @abstractmethod
     def embed(self, token_ids: Tensor) -> Tensor:

@@ -181,6 +181,8 @@ def _run(
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*number of training batches.*")
         warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        # A frozen encoder stays in eval mode on purpose.
+        warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training.*")
         # Lightning 2.6 asks torch 2.13 for a leaf in a way that torch is about to retire.
         warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
         trainer = lightning.Trainer(

@@ -16,6 +16,7 @@ from medfuse.config import OptimConfig
 from medfuse.errors import TrainingError
 from medfuse.evaluation import calibrated_loss
 from medfuse.models import StudyClassifier, study_loss
+from medfuse.models.text_encoder import TextEncoder
 from medfuse.tensors import Batch
 from medfuse.types import Target
 
@@ -103,13 +104,17 @@ class ClassifierModule(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW with a one-cycle schedule stepped a batch."""
+        """Return AdamW with a one-cycle schedule stepped a batch; pretrained weights have a rate of their own."""
+        encoders = [module for module in self.model.modules() if isinstance(module, TextEncoder)]
+        own = {p: e.learning_rate for e in encoders if e.learning_rate is not None for p in e.parameters()}
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in self.model.parameters():
+            groups.setdefault(own.get(parameter, self.optim.learning_rate), []).append(parameter)
         optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.optim.learning_rate, weight_decay=self.optim.weight_decay
+            [{"params": parameters, "lr": rate} for rate, parameters in groups.items()],
+            weight_decay=self.optim.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self.optim.learning_rate, total_steps=max(self.steps, 2)
-        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=list(groups), total_steps=max(self.steps, 2))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -12,7 +12,7 @@ from medfuse.errors import UsageError
 from medfuse.explain import explain
 from medfuse.explain.attributions import CaseLogit
 from medfuse.inference import Predictor, predict_logits, save_bundle
-from medfuse.training import fit
+from medfuse.training import Fit, fit
 from medfuse.training.parts import split_cases
 from medfuse.types import Explanation, ReportText, Study
 
@@ -205,3 +205,14 @@ def test_flags_change_the_answer_and_survive_saving(
     [other] = flagged.predict_samples([replace(sample, flags=torch.zeros_like(sample.flags))])
     assert other.probabilities["fused"] != one.probabilities["fused"]
     assert other.probabilities["image"] == one.probabilities["image"]
+
+
+def test_tokens_of_a_pretrained_encoder_are_scored_where_they_stand(
+    pretrained_fit: Fit, toy_studies: list[Study]
+) -> None:
+    explanation = explained(Predictor(pretrained_fit.bundle), toy_studies[1])
+    words = [explanation.text[start:end] for start, end, _ in explanation.token_scores]
+    assert words[:4] == ["A", "nodule", "with", "a"]
+    assert words[-1] == "."
+    assert all(score != 0.0 for _, _, score in explanation.token_scores)
+    assert explanation.checks["completeness_delta"] < 0.05

@@ -252,3 +252,41 @@ def test_a_file_that_is_not_what_it_says_is_refused(folder: Path, name: str, dat
     sign(folder)
     with pytest.raises(BundleError):
         load_bundle(folder)
+
+
+def test_a_pretrained_encoder_is_saved_whole(
+    pretrained_fit: Fit, encoder_folder: Path, toy_studies: list[Study], tmp_path: Path
+) -> None:
+    save_bundle(pretrained_fit.bundle, tmp_path / "model")
+    assert str(encoder_folder.parent) not in (tmp_path / "model" / "model.json").read_text()
+    samples = samples_of(Predictor(pretrained_fit.bundle), toy_studies)
+    aside = encoder_folder.rename(tmp_path / "aside")
+    try:
+        loaded = load_bundle(tmp_path / "model")
+        again = save_bundle(loaded, tmp_path / "again")
+    finally:
+        aside.rename(encoder_folder)
+    assert again == loaded.model_id
+    before, after = (predict_logits(bundle, samples) for bundle in (pretrained_fit.bundle, loaded))
+    for condition, logits in before.items():
+        assert torch.equal(logits["malignancy"], after[condition]["malignancy"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda o: o.pop("architecture"), "cannot be built: .*found no model 'tiny-bert'"),
+        (lambda o: o["architecture"].pop("mask"), r"cannot be built: .*architecture: found a missing or wrong value"),
+        (lambda o: o["architecture"]["config"].update(model_type="gpt2"), "cannot be built: .*architecture 'gpt2'"),
+        (lambda o: o["architecture"]["config"].update(hidden_size=32), "weights do not fit|cannot be built"),
+        (lambda o: o["architecture"].update(before=[99]), "cannot be built: .*ids above"),
+        (lambda o: o.update(name="gru"), "cannot be built: .*has no such option"),
+    ],
+)
+def test_a_changed_pretrained_encoder_is_refused(
+    pretrained_fit: Fit, tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    save_bundle(pretrained_fit.bundle, tmp_path / "model")
+    change_json(tmp_path / "model", lambda content: change(content["model"]["text_encoder"]))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(tmp_path / "model")

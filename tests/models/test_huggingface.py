@@ -134,6 +134,7 @@ def test_saved_options_rebuild_the_encoder_without_its_folder(encoder_folder: Pa
     [
         ({"pooling": "max"}, r"pooling: found 'max'; expected 'mean' or 'cls'"),
         ({"chunk_length": 21}, r"chunk_length: found 21; expected 3 or up to 20; longer reports are read in chunks"),
+        ({"chunk_length": 8, "learning_rate": 0.0}, r"learning_rate: found 0.0; expected a number above 0"),
         ({"chunk_length": 2}, r"chunk_length: found 2; expected"),
         ({"chunk_length": 8, "architecture": {"config": {}}}, r"architecture: found a missing or wrong value"),
         ({"chunk_length": 8, "revision": "main"}, r"revision: found one beside a folder"),

@@ -13,6 +13,7 @@ from medfuse.data import Case, to_samples
 from medfuse.errors import DataError, TrainingError
 from medfuse.evaluation import calibrated_loss, choose_threshold, fit_calibration
 from medfuse.inference import Calibration, predict_logits
+from medfuse.text import PretrainedTokenizer
 from medfuse.training import Fit, fit
 from medfuse.training.fitting import calibrate, make_preprocessing
 from medfuse.training.parts import Parts, split_cases
@@ -172,3 +173,31 @@ def test_training_writes_nothing_that_was_not_asked_for(
 def test_without_texts_there_is_no_tokenizer(short: RunConfig) -> None:
     assert make_preprocessing(short).tokenizer is None
     assert make_preprocessing(short, ["A nodule."]).tokenizer is not None
+
+
+def test_a_pretrained_encoder_brings_its_own_tokenizer(pretrained_config: RunConfig) -> None:
+    made = make_preprocessing(pretrained_config, ["A nodule."])
+    assert isinstance(made.tokenizer, PretrainedTokenizer)
+    assert made.tokenizer.encode("a nodule", max_length=9).ids == (5 + 2, 6 + 2)
+    assert make_preprocessing(pretrained_config).tokenizer is None
+
+
+def test_frozen_pretrained_weights_leave_training_as_they_came(pretrained_fit: Fit, encoder_folder: Path) -> None:
+    came = load_file(encoder_folder / "model.safetensors")
+    left = {name.removeprefix("encoders.text.encoder."): tensor for name, tensor in weights(pretrained_fit).items()}
+    kept = [name for name in came if not name.startswith("pooler.")]
+    assert kept
+    assert all(torch.equal(left[name], came[name]) for name in kept)
+
+
+def test_trainable_pretrained_weights_move_at_their_own_rate(
+    pretrained_config: RunConfig, parts: Parts, encoder_folder: Path
+) -> None:
+    options = {**pretrained_config.model.text_encoder, "trainable": True, "learning_rate": 0.0001}
+    model = pretrained_config.model.model_copy(update={"text_encoder": options})
+    done = fit(pretrained_config.model_copy(update={"model": model}), train=parts.train, validation=parts.validation)
+    name = "encoder.layer.0.attention.self.query.weight"
+    came = load_file(encoder_folder / "model.safetensors")[name]
+    moved = (weights(done)[f"encoders.text.encoder.{name}"] - came).abs().max().item()
+    steps = len(done.history) * (len(parts.train) // pretrained_config.optim.batch_size)
+    assert 0 < moved < 2 * steps * 0.0001
