@@ -156,6 +156,53 @@ def convert(
 
 
 @app.command()
+def annotate(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE_OR_CSV", help="A CSV, JSONL, report file (also RTF, HTML, XML, HL7) or folder."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="FILE.jsonl: a line a report, with offsets and without text.")],
+    column: Annotated[str, typer.Option(help="Column with the text; by default report_text, report or text.")] = "",
+    text: Annotated[bool, typer.Option("--text", help="Write the reports' text too.")] = False,
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="Replace identity in that text by rule: best effort, never complete.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Also a page that shows the first reports, with their text.")
+    ] = None,
+    shown: Annotated[int, typer.Option(min=1, help="Reports on that page.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Annotate reports: sections, sentences, findings with status, labels. A bad report is refused by its row."""
+    from medfuse.io.report_rows import read_report_rows
+    from medfuse.progress import counted, start_logging
+    from medfuse.scoring import TextUse, annotate_reports
+
+    start_logging(quiet=quiet, json_log=json_log)
+    if deidentify and not (text or html):
+        raise UsageError("--deidentify", "found no text to be written", expected="--text or --html with it")
+    if html is not None and html.exists() and not overwrite:
+        raise UsageError("--html", "found a file that exists", expected="a new name, or --overwrite")
+    use = TextUse(text, deidentify, shown if html else 0)
+    rows = read_report_rows(source, column=column)
+    done = annotate_reports(rows, out, use=use, overwrite=overwrite, count=counted("reports", quiet=quiet))
+    for row, reason in done.refused:
+        log.warning("refused row %d: %s", row, reason)
+    if (more := done.n_refused - len(done.refused)) > 0:
+        log.warning("refused %d more; see %s", more, out)
+    if html is not None:
+        from medfuse.reporting import write_annotated_reports
+
+        log.info("wrote %s", write_annotated_reports(done.shown, html, is_deidentified=deidentify))
+    log.info("%d annotated, %d refused; see %s", done.n_annotated, done.n_refused, out)
+    if done.n_refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
 def train(
     *,
     config: Annotated[Path, typer.Option(help="A YAML file, as in configs/.")],

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medfuse.reporting.annotated_report import write_annotated_reports
     from medfuse.reporting.evaluation_report import write_evaluation_report
     from medfuse.reporting.explanation_report import write_explanation_report
     from medfuse.reporting.provenance import design_of, limits_of, read_provenance, read_settings
@@ -15,6 +16,7 @@ _HOME = {
     "limits_of": "provenance",
     "read_provenance": "provenance",
     "read_settings": "provenance",
+    "write_annotated_reports": "annotated_report",
     "write_evaluation_report": "evaluation_report",
     "write_explanation_report": "explanation_report",
 }
@@ -24,6 +26,7 @@ __all__ = [
     "limits_of",
     "read_provenance",
     "read_settings",
+    "write_annotated_reports",
     "write_evaluation_report",
     "write_explanation_report",
 ]

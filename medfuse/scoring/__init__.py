@@ -6,12 +6,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medfuse.scoring.annotations import AnnotateSummary, TextUse, annotate_reports
     from medfuse.scoring.engine import ScoreSummary, score
     from medfuse.scoring.ledger import Ledger
 
-_HOME = {"Ledger": "ledger", "ScoreSummary": "engine", "score": "engine"}
+_HOME = {
+    "AnnotateSummary": "annotations",
+    "Ledger": "ledger",
+    "ScoreSummary": "engine",
+    "TextUse": "annotations",
+    "annotate_reports": "annotations",
+    "score": "engine",
+}
 
-__all__ = ["Ledger", "ScoreSummary", "score"]
+__all__ = ["AnnotateSummary", "Ledger", "ScoreSummary", "TextUse", "annotate_reports", "score"]
 
 
 def __getattr__(name: str) -> object:
