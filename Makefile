@@ -11,6 +11,8 @@ READY := .venv/.ready
 # Pooled 3D networks spend their time in malloc; these two double their speed (docs/log.md).
 export MALLOC_TRIM_THRESHOLD_ := 4000000000
 export MALLOC_MMAP_THRESHOLD_ := 4000000000
+# Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: setup demo test test-slow check records bench-io lock clean
 
