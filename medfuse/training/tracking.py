@@ -14,7 +14,7 @@ from typing import Any
 import lightning
 import pandas as pd
 
-from medfuse.config import RunConfig
+from medfuse.config import ModelConfig, RunConfig
 from medfuse.inference import Bundle
 
 __all__ = ["LogEpochs", "Tracked", "flatten", "tracked_run"]
@@ -147,6 +147,7 @@ def log_model(folder: Path, bundle: Bundle) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
+    extra = "[hf]" if _needs_transformers(bundle.config) else ""
     texts = ("case_id", "target", "condition", "class")
     inputs = Schema([ColSpec("string", "study")])
     outputs = Schema([*(ColSpec("string", name) for name in texts), ColSpec("double", "probability")])
@@ -158,12 +159,16 @@ def log_model(folder: Path, bundle: Bundle) -> None:
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={"bundle": str(folder)},
             signature=ModelSignature(inputs=inputs, outputs=outputs),
-            pip_requirements=[f"medfuse=={_version()}", "torch>=2.10"],
+            pip_requirements=[f"medfuse{extra}=={_version()}", "torch>=2.10"],
             metadata={
                 "targets": [t.name for t in bundle.targets],
                 "modalities": list(bundle.preprocessing.modalities),
             },
         )
+
+
+def _needs_transformers(config: ModelConfig) -> bool:
+    return "text" in config.modalities and config.text_encoder.get("name") == "huggingface"
 
 
 def _version() -> str:

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from medfuse.inference import Predictor
 from medfuse.io import find_studies, load_pseudonymizer, read_study
+from medfuse.training import Fit, tracking
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +104,14 @@ def test_the_logged_model_scores_a_study_folder_as_the_predictor_does(
         for name, value in zip(expected.classes, values, strict=True):
             assert found[condition, name] == pytest.approx(value, abs=1e-6)
     assert len(found) == 6
+
+
+@pytest.mark.parametrize(("name", "asked"), [("gru", "medfuse=="), ("huggingface", "medfuse[hf]==")])
+def test_a_logged_model_asks_for_what_its_text_encoder_needs(
+    toy_fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, asked: str
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(mlflow.pyfunc, "log_model", lambda **options: given.update(options))
+    config = toy_fit.bundle.config.model_copy(update={"text_encoder": {"name": name}})
+    tracking.log_model(tmp_path, replace(toy_fit.bundle, config=config))
+    assert given["pip_requirements"][0].startswith(asked)
