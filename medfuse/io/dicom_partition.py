@@ -16,7 +16,7 @@ __all__ = ["Places", "count_places", "labels", "parts", "phases", "places", "ran
 Places = NDArray[np.intp]
 Value = tuple[float, ...] | str
 
-TOLERANCES = {"ImageOrientationPatient": 1e-4, "PixelSpacing": 1e-4, "AcquisitionTime": 0.0}
+TOLERANCES = {"ImageOrientationPatient": 1e-4, "PixelSpacing": 1e-4, "EchoTime": 2e-3, "AcquisitionTime": 0.0}
 """Numbers nearer than this are one, as a share of those above 1."""
 
 EQUAL = 1e-6

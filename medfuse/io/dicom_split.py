@@ -23,9 +23,9 @@ __all__ = ["Stack", "split_series"]
 SHARED = ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality")
 """What all slices of one series share."""
 
+GRIDS = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "StackID")
 DIMENSIONS = (
-    "Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "StackID", "ConvolutionKernel",
-    "ComplexImageComponent", "EchoTime", "EchoNumbers", "DiffusionBValue",
+    *GRIDS, "ConvolutionKernel", "ComplexImageComponent", "EchoTime", "EchoNumbers", "DiffusionBValue",
     "TemporalPositionIdentifier", "TemporalPositionIndex",
 )  # fmt: skip
 """Slices that differ in one of these never belong to one volume."""
@@ -150,6 +150,8 @@ def _volumes(frames: list[SliceHeader], where: str) -> list[Stack]:
     for index, item in enumerate(frames):
         alike[tuple(numbers[keyword][index] for keyword in differing)].append(item)
     _check_none_alone(list(alike.values()), differing, where)
+    if differing and not set(differing) & set(GRIDS):
+        _check_none_between(frames, numbers, differing, where)
     stacks = []
     for _, part in sorted(alike.items()):
         label = ", ".join(f"{keyword} {part[0].text(keyword) or 'absent'}"[:MAX_LABEL] for keyword in differing)
@@ -172,6 +174,19 @@ def _check_none_alone(alike: Sequence[Sequence[SliceHeader]], differing: Sequenc
     if min(sizes) == 1 < max(sizes) and "ImageOrientationPatient" not in differing:
         found = f"found slices of different {', '.join(differing)}: one alone among {max(sizes)} others"
         raise GeometryError(where, found, expected="one for each whole volume")
+
+
+def _check_none_between(
+    frames: Sequence[SliceHeader], numbers: dict[str, list[int]], differing: Sequence[str], where: str
+) -> None:
+    """Refuse slices that lie among those of another kind, filling their gaps: either kind may be half a volume."""
+    at = places(frames, where=where)
+    for keyword in differing:
+        for number in set(numbers[keyword]):
+            own = at[np.array(numbers[keyword]) == number]
+            if len(np.unique(own)) < own.max() - own.min() + 1:
+                found = f"found slices of different {keyword} that fill each other's gaps (missing slices)"
+                raise GeometryError(where, found, expected="one for each whole volume")
 
 
 def _resolved(slices: list[SliceHeader], keys: Sequence[str], where: str) -> list[Stack]:

@@ -188,6 +188,20 @@ def test_series_in_time_of_one_slice_is_read_and_its_exact_copy_dropped(folder, 
     assert len(stack.slices) == 1 and "1 exact duplicate images are dropped" in stack.warnings
 
 
+@pytest.mark.parametrize("keyword", ["EchoTime", "ConvolutionKernel", "DiffusionBValue", "TemporalPositionIdentifier"])
+def test_slices_that_fill_the_gaps_of_another_kind_are_refused_by_name(keyword: str) -> None:
+    """Each kind alone would be even, at twice the true step."""
+    slices = [header(2.5 * k, number=k, **{keyword: 10 + 10 * (k % 2)}) for k in range(6)]
+    with pytest.raises(GeometryError, match=f"different {keyword} that fill each other's gaps"):
+        split_series(slices)
+
+
+def test_noise_in_the_echo_time_parts_nothing_but_two_echoes_are_two() -> None:
+    noisy = [header(2.5 * k, number=k, EchoTime=4.92 + 0.001 * (k % 2)) for k in range(N)]
+    assert [len(stack.slices) for stack in split_series(noisy)] == [N]
+    assert len(split_series(series({"EchoTime": 0.03}, {"EchoTime": 0.05}))) == 2
+
+
 def test_two_dimensions_at_once() -> None:
     slices = series(*({"EchoTime": echo, "ImageType": f"A\\B\\{kind}"} for echo in (2, 4) for kind in "MP"))
     assert [stack.label for stack in split_series(slices)] == [
