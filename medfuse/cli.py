@@ -189,10 +189,11 @@ def annotate(
     use = TextUse(text, deidentify, shown if html else 0)
     rows = read_report_rows(source, column=column)
     done = annotate_reports(rows, out, use=use, overwrite=overwrite, count=counted("reports", quiet=quiet))
-    for row, reason in done.refused:
-        log.warning("refused row %d: %s", row, reason)
-    if (more := done.n_refused - len(done.refused)) > 0:
-        log.warning("refused %d more; see %s", more, out)
+    for what, named, n_all in (("warning", done.warned, done.n_warned), ("refused", done.refused, done.n_refused)):
+        for row, reason in named:
+            log.warning("%s row %d: %s", what, row, reason)
+        if n_all > len(named):
+            log.warning("%s %d more; see %s", what, n_all - len(named), out)
     if html is not None:
         from medfuse.reporting import write_annotated_reports
 

@@ -44,6 +44,8 @@ def errors_of(capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--config", "absent.yaml", "--out", "x"], "absent.yaml: cannot be read"),
         (["evaluate", "--out", "x"], "found neither a run nor --predictions"),
         (["score", "absent", "--model", "absent", "--out", "x"], "model absent"),
+        (["annotate", "absent.csv", "--out", "x.jsonl"], "found no such file"),
+        (["annotate", "absent.csv", "--out", "x.jsonl", "--deidentify"], "found no text to be written"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(
@@ -60,7 +62,9 @@ def test_wrong_use_is_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["cohort", "index", "convert", "train", "evaluate", "score", "explain", "models"])
+@pytest.mark.parametrize(
+    "command", ["cohort", "index", "convert", "annotate", "train", "evaluate", "score", "explain", "models"]
+)
 def test_help_of_every_command_loads_nothing_heavy(command: str) -> None:
     code = f"import sys; from medfuse.cli import main; main(['{command}', '--help']); print(sorted(set(sys.modules) & {HEAVY}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -95,6 +99,34 @@ def test_index_of_an_archive_with_a_broken_series_ends_with_3(tmp_path: Path) ->
     (archive / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 64)
     assert main(["index", str(archive), "--out", str(tmp_path / "index"), "--quiet"]) == 3
     assert (tmp_path / "index" / "refused.jsonl").read_text().count("\n") == 1
+
+
+def test_annotate_writes_a_line_a_report_and_names_bad_rows_without_their_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.csv").write_text(
+        'patient_id,report_text\nZZ1,Dr. Okonkwo saw a nodule.\nZZ2,"  "\nZZ3,"No mass, clear."\n'
+    )
+    out, page = tmp_path / "out.jsonl", tmp_path / "page.html"
+    arguments = ["annotate", str(tmp_path / "r.csv"), "--column", "report_text", "--out", str(out)]
+    assert main([*arguments, "--text", "--deidentify", "--html", str(page), "--shown", "9"]) == 3
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(line["row"], line["status"]) for line in lines] == [(2, "annotated"), (3, "refused"), (4, "annotated")]
+    assert lines[0]["text"] == "Dr. [NAME] saw a nodule."
+    assert "refused row 3: " in errors_of(capsys)
+    written = out.read_text() + page.read_text()
+    assert "ZZ" not in written and "Okonkwo" not in written and "<h2>Report 4</h2>" in written
+    assert main(arguments) == 2 and "found a file that exists" in errors_of(capsys)
+    assert main([*arguments, "--overwrite", "--quiet"]) == 3
+    assert "saw a nodule" not in out.read_text()
+
+
+def test_annotate_needs_no_model_s_packages(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("A nodule.")
+    code = f"import sys; from medfuse.cli import main; main(sys.argv[1:]); print(sorted(set(sys.modules) & {HEAVY - {'pandas', 'pydicom'}}))"
+    arguments = ["annotate", str(tmp_path / "r.txt"), "--out", str(tmp_path / "o.jsonl")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
 
 
 def test_train_score_explain_and_evaluate_follow_one_another(

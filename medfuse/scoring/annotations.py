@@ -11,12 +11,12 @@ from typing import Any
 
 from medfuse.errors import DataError, UsageError
 from medfuse.io.report_rows import ReportRow
-from medfuse.text import annotate, deidentify_report, report_warnings
+from medfuse.text import annotate, deidentify_report, examination_of, report_warnings
 from medfuse.types import Finding, RadiologyReport, ReportText
 
 __all__ = ["AnnotateSummary", "TextUse", "annotate_reports"]
 
-NAMED_REFUSALS = 20
+NAMED = 20
 FINDING_FIELDS = tuple(field.name for field in fields(Finding))
 
 
@@ -41,10 +41,12 @@ class TextUse:
 
 @dataclass(frozen=True, slots=True)
 class AnnotateSummary:
-    """How it ended: reports annotated and refused; the first of either by row, with its reason or its annotations."""
+    """How it ended: reports annotated, with a warning, and refused; the first of each by row."""
 
     n_annotated: int
+    n_warned: int
     n_refused: int
+    warned: tuple[tuple[int, str], ...]
     refused: tuple[tuple[int, str], ...]
     shown: tuple[tuple[int, RadiologyReport], ...]
 
@@ -65,8 +67,8 @@ def annotate_reports(
         As `medfuse.io.report_rows.read_report_rows` gives them.
     out : Path
         Gets an object a line: ``row, status`` (annotated or refused), then ``reason``, or ``language, encoding,
-        n_characters, warnings, sections, sentences, findings, labels``. No id of a patient and, unless asked for, no
-        text. It is there only once it is whole.
+        n_characters, warnings, examination, sections, sentences, findings, labels``. No id of a patient and, unless
+        asked for, no text. It is there only once it is whole.
     use : TextUse, optional
         By default no text leaves.
     overwrite : bool
@@ -86,7 +88,8 @@ def annotate_reports(
     use = use or TextUse()
     if out.exists() and not overwrite:
         raise UsageError("--out", "found a file that exists", expected="a new name, or --overwrite")
-    n_annotated = n_refused = 0
+    n_annotated = n_warned = n_refused = 0
+    warned: list[tuple[int, str]] = []
     refused: list[tuple[int, str]] = []
     shown: list[tuple[int, RadiologyReport]] = []
     partial = out.with_name(f".{out.name}.partial")
@@ -96,15 +99,21 @@ def annotate_reports(
             for row, source, report in _annotated(count(rows)):
                 if isinstance(report, DataError):
                     n_refused += 1
-                    if len(refused) < NAMED_REFUSALS:
+                    if len(refused) < NAMED:
                         refused.append((row, str(report)))
                     line: Mapping[str, Any] = {"row": row, "status": "refused", "reason": str(report)}
+                    line = {**line, "warnings": source.warnings} if source.warnings else line
                 else:
                     n_annotated += 1
+                    notes = (*source.warnings, *report_warnings(source.text))
+                    n_warned += bool(notes)
+                    if notes and len(warned) < NAMED:
+                        warned.append((row, "; ".join(notes)))
                     safe = deidentify_report(report) if use.is_deidentified else report
                     if len(shown) < use.n_shown:
                         shown.append((row, safe))
-                    line = _line(row, source, safe, with_text=use.is_written)
+                    line = _line(row, source, safe, notes)
+                    line = {**line, "text": safe.text} if use.is_written else line
                 file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -113,7 +122,7 @@ def annotate_reports(
         raise UsageError("--out", f"cannot be written ({type(error).__name__})", expected="a writable place") from error
     finally:
         partial.unlink(missing_ok=True)
-    return AnnotateSummary(n_annotated, n_refused, tuple(refused), tuple(shown))
+    return AnnotateSummary(n_annotated, n_warned, n_refused, tuple(warned), tuple(refused), tuple(shown))
 
 
 def _annotated(rows: Iterable[ReportRow]) -> Iterator[tuple[int, ReportText, RadiologyReport | DataError]]:
@@ -125,20 +134,21 @@ def _annotated(rows: Iterable[ReportRow]) -> Iterator[tuple[int, ReportText, Rad
         try:
             yield row, source, annotate(source.text)
         except DataError as error:
-            yield row, nothing, error
+            yield row, source, error
 
 
-def _line(row: int, source: ReportText, report: RadiologyReport, *, with_text: bool) -> Mapping[str, Any]:
+def _line(row: int, source: ReportText, report: RadiologyReport, notes: tuple[str, ...]) -> Mapping[str, Any]:
+    modalities, parts = examination_of(source.text)
     return {
         "row": row,
         "status": "annotated",
         "language": report.language,
         "encoding": source.encoding,
         "n_characters": len(report.text),
-        "warnings": [*source.warnings, *report_warnings(source.text)],
+        "warnings": notes,
+        "examination": {"modality": sorted(modalities), "body_part": sorted(parts)},
         "sections": [{"name": s.name, "start": s.start, "end": s.end} for s in report.sections],
         "sentences": report.sentences,
         "findings": [{name: getattr(finding, name) for name in FINDING_FIELDS} for finding in report.findings],
         "labels": {scheme: dict(labels) for scheme, labels in report.label_sets.items()},
-        **({"text": report.text} if with_text else {}),
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medfuse.text.labels import label_names
     from medfuse.text.lexicon import Lexicon, concept_wordings, load_lexicon
     from medfuse.text.masking import overlaps, term_spans
-    from medfuse.text.plausibility import report_warnings
+    from medfuse.text.plausibility import examination_of, report_warnings
     from medfuse.text.pretrained_tokens import PretrainedTokenizer, tokenizer_from_json
     from medfuse.text.sections import find_sections, select_sections
     from medfuse.text.sentences import find_sentences
@@ -35,6 +35,7 @@ _HOME = {
     "deidentify": "deidentification",
     "deidentify_report": "deidentification",
     "concept_wordings": "lexicon",
+    "examination_of": "plausibility",
     "find_findings": "findings",
     "finding_flags": "flags",
     "flag_names": "flags",
@@ -64,6 +65,7 @@ __all__ = [
     "concept_wordings",
     "deidentify",
     "deidentify_report",
+    "examination_of",
     "find_findings",
     "find_sections",
     "find_sentences",

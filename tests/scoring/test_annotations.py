@@ -57,6 +57,17 @@ def test_a_bad_report_is_named_by_row_and_the_rest_goes_on(tmp_path: Path) -> No
     assert "Pleuraerguss" not in json.dumps(lines)
 
 
+def test_what_is_odd_is_counted_and_named_by_row(tmp_path: Path) -> None:
+    template = ReportRow(3, ReportText("EXAM: MRI KNEE\nFINDINGS:\nIMPRESSION:"))
+    done = annotate_reports([*rows("A nodule."), template], tmp_path / "o.jsonl")
+    assert (done.n_annotated, done.n_warned) == (2, 1)
+    ((row, note),) = done.warned
+    assert row == 3 and note.startswith("template only")
+    first, second = lines_of(tmp_path / "o.jsonl")
+    assert (first["warnings"], second["warnings"]) == ([], [note])
+    assert second["examination"] == {"modality": ["MR"], "body_part": ["leg"]}
+
+
 def test_a_run_that_stops_leaves_nothing_half_written(tmp_path: Path) -> None:
     def torn() -> Iterator[ReportRow]:
         yield from rows("A nodule.")
