@@ -25,6 +25,8 @@ OTHER_FORMATS = {
     b"\x1f\x8b": "a compressed file",
 }  # fmt: skip
 DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+LINE_ENDS = re.compile("\r(?!\n)|[\v\x85\u2028\u2029]")
+"""Other line ends than LF and CR LF; each is one character long, so that every offset stays."""
 REPLACED = "\ufffd"
 
 WHERE = "report file"
@@ -107,7 +109,7 @@ def check_report(report: ReportText) -> ReportText:
     Returns
     -------
     ReportText
-        The same, where its text is plain and nothing is to be said.
+        The same, where its text is plain and nothing is to be said; every line ends in LF or CR LF.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def check_report(report: ReportText) -> ReportText:
     """
     if "\0" in report.text:
         raise ReportTextError("report", "found a NUL control character (binary data)", expected="text")
-    text, kind = plain_text(report.text)
+    text, kind = plain_text(LINE_ENDS.sub("\n", report.text))
     if not any(character.isalnum() for character in text):
         of_kind = f" in its {kind}" if kind else ""
         raise ReportTextError("report", f"found an empty report, no text{of_kind}", expected="at least one word")

@@ -111,7 +111,7 @@ def examination_of(text: str) -> tuple[frozenset[str], frozenset[str]]:
 
 def _is_template(text: str) -> bool:
     headings = find_headings(text)
-    if not headings:
+    if all(name in _ASKED for name, _, _ in headings):
         return False
     ends = [start for _, start, _ in headings[1:]]
     bodies = [

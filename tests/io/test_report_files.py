@@ -28,6 +28,10 @@ def test_line_ends_are_untouched(tmp_path: Path) -> None:
     assert read_report(tmp_path / "r.txt").text == "a\r\nb\tc\n"
 
 
+def test_rare_line_ends_become_plain_ones_and_no_offset_moves() -> None:
+    assert parse_report("a\rb\x85c\u2028d\r\ne".encode()).text == "a\nb\nc\nd\r\ne"
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -22,6 +22,10 @@ def test_headings_without_content_are_a_template(text: str) -> None:
     assert note.startswith("template only")
 
 
+def test_a_report_under_one_heading_is_no_template() -> None:
+    assert report_warnings("INDICATION: Cough.\n\nThe lungs are clear.") == ()
+
+
 @pytest.mark.parametrize(("modality", "part"), [("CT", "CHEST"), ("CT", ""), ("", "THORAX"), ("OT", "XYZ")])
 def test_a_report_of_its_images_is_taken_without_a_word(modality: str, part: str) -> None:
     assert report_warnings(REPORT, modality=modality, body_part=part) == ()
