@@ -176,9 +176,7 @@ class Preprocessing:
             raise UsageError("preprocessing", "found no tokenizer", expected="the one trained on the training texts")
         spans = select_sections(text.text, self.text.sections)
         encoding = self.tokenizer.encode(text.text, spans=spans, max_length=self.text.max_length)
-        masked = self._masked_spans(text.text)
-        ids = (UNKNOWN_ID if overlaps(o, masked) else i for i, o in zip(encoding.ids, encoding.offsets, strict=True))
-        return replace(encoding, ids=tuple(ids)) if masked else encoding
+        return _hide(encoding, self._masked_spans(text.text))
 
     def prepare_flags(self, text: ReportText | None) -> Tensor | None:
         """Turn a report into flags, shape (F,); None if there is no text or the model reads no flags."""
@@ -244,6 +242,21 @@ class Preprocessing:
         content = json.dumps(self.to_dict(), sort_keys=True)
         tokens = self.tokenizer.to_json() if self.tokenizer else ""
         return hashlib.sha256(f"{content}\n{tokens}".encode()).hexdigest()
+
+
+def _hide(encoding: Encoding, masked: Sequence[tuple[int, int]]) -> Encoding:
+    """Put one unknown token in the place of each masked part, so that not even its length is told."""
+    ids: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    hidden = False
+    for token, offset in zip(encoding.ids, encoding.offsets, strict=True):
+        was_hidden, hidden = hidden, overlaps(offset, masked)
+        if hidden and was_hidden:
+            offsets[-1] = (offsets[-1][0], offset[1])
+            continue
+        ids.append(UNKNOWN_ID if hidden else token)
+        offsets.append(offset)
+    return replace(encoding, ids=tuple(ids), offsets=tuple(offsets))
 
 
 def lesion_volume(study: Study, lesion: Lesion) -> Volume | None:
