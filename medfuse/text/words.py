@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
@@ -18,11 +19,13 @@ Value = TypeVar("Value")
 
 # What de-identification left in place of a name or date; it is no word: "the heart XXXX is enlarged".
 MASK = r"\*\*[a-z][a-z-]{0,30}(?:\[[^\]\n]{0,80}\])?|\[\*\*[^*\n]{0,80}\*\*\]|\bx{3,}\b|_{3,}"
+_MASK_HINTS = ("xxx", "**", "___")
 # Hyphens divide words and are no words themselves, so that "ground-glass" and "ground glass" are one phrase.
-_WORD = re.compile(
-    rf"(?:{MASK})|([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:'+[^\W\d_]+)*|[^\w\s-])"
-)
-_LAST = None
+_WORD = re.compile(r"([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:'+[^\W\d_]+)*|[^\w\s-])")
+_WORD_OR_MASK = re.compile(rf"(?:{MASK})|{_WORD.pattern}")
+# The same words where there are none of the rarer signs, found in half the time.
+_PLAIN_WORD = re.compile(r"([a-z]+|\d+(?:\.\d+)*|[^\w\s-])")
+_RARE_SIGNS = ("'", "/", "-ve", "+ve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,14 @@ def find_words(text: str) -> Words:
     ['a', '1.2', 'cm', 'nodule', '.']
     """
     lower = _lower(text)
-    spans = [span for match in _WORD.finditer(lower) if (span := match.span(1))[1] > 0]
-    return Words([lower[a:b] for a, b in spans], [a for a, _ in spans], [b for _, b in spans])
+    if any(map(lower.__contains__, _MASK_HINTS)):
+        spans = [span for match in _WORD_OR_MASK.finditer(lower) if (span := match.span(1))[1] > 0]
+        return Words([lower[a:b] for a, b in spans], [a for a, _ in spans], [b for _, b in spans])
+    plain = lower.isascii() and not any(map(lower.__contains__, _RARE_SIGNS))
+    # What divides words and the words come by turns; their lengths add up to the offsets.
+    pieces = (_PLAIN_WORD if plain else _WORD).split(lower)
+    places = list(accumulate(map(len, pieces)))
+    return Words(pieces[1::2], places[:-1:2], places[1::2])
 
 
 def _lower(text: str) -> str:
@@ -73,6 +82,16 @@ class Match(NamedTuple, Generic[Value]):
     first: int
     last: int
     value: Value
+
+
+class _Node(Generic[Value]):
+    """Where a phrase has come to: the words that can follow, and by kind the longest phrase up to here."""
+
+    __slots__ = ("following", "longest")
+
+    def __init__(self) -> None:
+        self.following: dict[str, _Node[Value]] = {}
+        self.longest: dict[str, tuple[int, Value]] = {}
 
 
 class PhraseTrie(Generic[Value]):
@@ -94,34 +113,41 @@ class PhraseTrie(Generic[Value]):
     """
 
     def __init__(self, phrases: Iterable[tuple[str, str, Value]]) -> None:
-        self._root: dict[str | None, Any] = {}
+        self._begins: dict[str, _Node[Value]] = {}
         self.vocabulary: set[str] = set()
         for kind, phrase, value in phrases:
-            node = self._root
-            for word in find_words(phrase).lower:
-                self.vocabulary.add(word)
-                node = node.setdefault(word, {})
-            node.setdefault(_LAST, {})[kind] = value
+            words, following = find_words(phrase).lower, self._begins
+            for word in words:
+                if word not in following:
+                    following[word] = _Node()
+                node = following[word]
+                following = node.following
+            if words:
+                self.vocabulary.update(words)
+                node.longest[kind] = (len(words), value)
+        nodes = list(self._begins.values())
+        for node in nodes:  # each hands on what it has to those behind it
+            for further in node.following.values():
+                further.longest = node.longest | further.longest
+                nodes.append(further)
 
     def __call__(self, words: Words, first: int, last: int) -> dict[str, list[Match[Value]]]:
         """Return the matches of each kind among the words ``first`` up to, not including, ``last``."""
-        lower, root = words.lower, self._root
+        lower, begins, new = words.lower, self._begins, tuple.__new__
         found: dict[str, list[Match[Value]]] = {}
-        taken: dict[str, int] = {}
         for i in range(first, last):
-            node = root.get(lower[i])
-            reached: list[tuple[int, dict[str, Value]]] = []
-            j = i
-            while node is not None:
-                j += 1
-                if _LAST in node:
-                    reached.append((j, node[_LAST]))
-                node = node.get(lower[j]) if j < last else None
-            for stop, values in reversed(reached):
-                for kind, value in values.items():
-                    if i >= taken.get(kind, 0):
-                        taken[kind] = stop
-                        found.setdefault(kind, []).append(Match(i, stop, value))
+            node = begins.get(lower[i])
+            if node is None:
+                continue
+            j = i + 1
+            while node.following and j < last and (further := node.following.get(lower[j])) is not None:
+                node, j = further, j + 1
+            for kind, (length, value) in node.longest.items():
+                known = found.get(kind)
+                if known is None:
+                    found[kind] = [new(Match, (i, i + length, value))]
+                elif i >= known[-1].last:
+                    known.append(new(Match, (i, i + length, value)))
         return found
 
 
