@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from medfuse.errors import ReportTextError
 from medfuse.text.language import check_language
 from medfuse.text.lexicon import load_lexicon
-from medfuse.text.sections import find_headings, find_sections
+from medfuse.text.sections import find_headings, sections_of
 from medfuse.text.words import read_data
 
 __all__ = ["examination_of", "report_warnings"]
@@ -97,10 +97,10 @@ def examination_of(text: str) -> tuple[frozenset[str], frozenset[str]]:
     >>> [sorted(found) for found in examination_of("CT CHEST AND ABDOMEN WITH CONTRAST. FINDINGS: Clear.")]
     [['CT'], ['abdomen', 'chest']]
     """
-    sections = find_sections(text)
-    titles = [text[s.start : s.end] for s in sections if s.name == _EXAM]
+    headings = _headings(text[:_LOOKED_AT])
+    titles = [text[s.start : s.end] for s in sections_of(text[:_LOOKED_AT], headings) if s.name == _EXAM]
     if not any(title.strip() for title in titles):
-        first = text[: min((start for _, start, _ in find_headings(text)), default=len(text))].strip()
+        first = text[: min((start for _, start, _ in headings), default=len(text))].strip()
         title = " ".join(first.partition("\n")[0].split()[:_TITLE_WORDS])
         titles = [] if _OTHER_EXAM.search(title.lower()) else [title]
     title = " ".join(" ".join(titles)[:_TITLE_LENGTH].lower().split())
@@ -110,7 +110,7 @@ def examination_of(text: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _is_template(text: str) -> bool:
-    headings = find_headings(text)
+    headings = _headings(text)
     if all(name in _ASKED for name, _, _ in headings):
         return False
     ends = [start for _, start, _ in headings[1:]]
@@ -121,6 +121,12 @@ def _is_template(text: str) -> bool:
     ]
     rest = _BLANKS.sub(" ", "\n".join([text[: headings[0][1]], *bodies]))
     return not any(character.isalnum() for character in rest)
+
+
+@lru_cache(maxsize=2)
+def _headings(text: str) -> tuple[tuple[str, int, int], ...]:
+    """Return the headings of a text; all that is asked of one text asks for them once."""
+    return find_headings(text)
 
 
 def _named(text: str, kind: str) -> frozenset[str]:

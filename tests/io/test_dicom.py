@@ -53,6 +53,13 @@ def test_values_are_exact_and_unit_is_hu(folder: Path) -> None:
     assert back.voxels.dtype == np.int16 and back.unit == "HU" and back.warnings == ()
 
 
+def test_a_volume_says_what_it_is_of(folder: Path, change) -> None:
+    for path in folder.iterdir():
+        change(path, BodyPartExamined="CHEST")
+    back = read_volume(folder)
+    assert (back.modality, back.body_part) == ("CT", "CHEST")
+
+
 def test_rescale_is_applied_slice_by_slice(folder: Path, change) -> None:
     for n, path in enumerate(sorted(folder.iterdir())):
         change(path, RescaleSlope=str(0.5 + n), RescaleIntercept="-3.25")
