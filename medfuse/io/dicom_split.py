@@ -105,6 +105,9 @@ def split_series(slices: Sequence[SliceHeader], *, where: str = "series") -> lis
             found = f"found transfer syntax {item.transfer_syntax[:64] or 'none'}, for which there is no codec"
             raise PixelError(where, found, expected="an uncompressed one, RLE, JPEG, JPEG-LS or JPEG 2000")
     images, copies = drop_copies(images, where=where)
+    uids = [uid for item in images if (uid := item.text("SOPInstanceUID"))]
+    if n_again := len(uids) - len(set(uids)):
+        notes += (f"{n_again} images carry the SOPInstanceUID of another one (duplicate UIDs)",)
     frames = expand(images, where=where)
     for keyword in SHARED:
         if len({item.text(keyword) for item in frames}) > 1:
@@ -182,8 +185,9 @@ def _check_none_between(
     """Refuse slices that lie among those of another kind, filling their gaps: either kind may be half a volume."""
     at = places(frames, where=where)
     for keyword in differing:
-        for number in set(numbers[keyword]):
-            own = at[np.array(numbers[keyword]) == number]
+        kinds = np.array(numbers[keyword])
+        for kind in np.unique(kinds):
+            own = at[kinds == kind]
             if len(np.unique(own)) < own.max() - own.min() + 1:
                 found = f"found slices of different {keyword} that fill each other's gaps (missing slices)"
                 raise GeometryError(where, found, expected="one for each whole volume")

@@ -311,6 +311,12 @@ def test_monochrome1_and_absent_study_uid_are_said() -> None:
     assert "MONOCHROME1" in said and "StudyInstanceUID" in said
 
 
+def test_slices_that_share_a_sop_instance_uid_are_said() -> None:
+    slices = [header(2.5 * k, number=max(k, 1)) for k in range(N)]
+    (stack,) = split_series(slices)
+    assert len(stack.slices) == N and any("1 images carry the SOPInstanceUID" in text for text in stack.warnings)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, write_series: Callable[..., object]) -> Path:
     write_series(tmp_path / "ct")
