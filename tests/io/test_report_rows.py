@@ -35,9 +35,7 @@ def test_a_table_is_read_row_by_row(tmp_path: Path, encoding: str, delimiter: st
 
 def test_each_row_may_have_its_own_encoding(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_bytes(
-        b"report\n" + "Größe\n".encode() + "Größe\n".encode("cp1252") + "左肺下叶。\n".encode("gb18030")
-    )
+    path.write_bytes(b"report\n" + "Größe\n".encode() + "Größe\n".encode("cp1252") + "左肺下叶。\n".encode("gb18030"))
     assert texts_of(list(read_report_rows(path))) == ["Größe", "Größe", "左肺下叶。"]
 
 
