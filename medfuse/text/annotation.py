@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from medfuse.errors import ReportTextError, UsageError
-from medfuse.text.findings import find_findings
+from medfuse.text.findings import place_findings
 from medfuse.text.labels import make_labels
 from medfuse.text.language import check_language
 from medfuse.text.lexicon import Lexicon, load_lexicon
+from medfuse.text.reading import read_passage
 from medfuse.text.sections import find_headings, sections_of
-from medfuse.text.sentences import sentences_of
+from medfuse.text.sentences import passages_of
 from medfuse.types import RadiologyReport
 
 __all__ = ["annotate", "annotate_many"]
@@ -94,6 +95,11 @@ def _annotate(text: str, lexicon: Lexicon, *, where: str) -> RadiologyReport:
     language = check_language(text, lexicon, where=where)
     headings = find_headings(text)
     sections = sections_of(text, headings)
-    sentences = sentences_of(text, headings)
-    findings = find_findings(text, sections, sentences, headings=headings, lexicon=lexicon)
+    readings = [
+        (offset + start, offset + end, reading)
+        for offset, passage in passages_of(text, headings)
+        for start, end, reading in read_passage(passage, lexicon)
+    ]
+    sentences = tuple([(start, end) for start, end, _ in readings])
+    findings = place_findings(text, readings, sections=sections, headings=headings, lexicon=lexicon)
     return RadiologyReport(text, sections, sentences, findings, language, make_labels(findings))

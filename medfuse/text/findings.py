@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from medfuse.text.context import is_history
@@ -11,7 +12,11 @@ from medfuse.text.lexicon import Lexicon, load_lexicon
 from medfuse.text.reading import Reading, add_size, read_sentence
 from medfuse.types import Finding, Section
 
-__all__ = ["find_findings"]
+__all__ = ["find_findings", "place_findings"]
+
+# Fills the slots of a frozen Finding past its constructor, which takes most of the time where the sentences are
+# remembered. Its one check holds: the offset of a sentence, 0 or more, is added to a span that was checked.
+_PUT = tuple(getattr(Finding, field.name).__set__ for field in dataclasses.fields(Finding))
 
 Heading = tuple[str, int, int]
 
@@ -50,12 +55,38 @@ def find_findings(
     [('pleural_effusion', 'absent', ()), ('calcification', 'present', ()), ('nodule', 'present', (8.0,))]
     """
     lexicon = lexicon or load_lexicon()
+    readings = [(start, end, read_sentence(text[start:end], lexicon)) for start, end in sentences]
+    return place_findings(text, readings, sections=sections, headings=headings, lexicon=lexicon)
+
+
+def place_findings(
+    text: str,
+    readings: Iterable[tuple[int, int, Reading]],
+    *,
+    sections: Sequence[Section],
+    headings: Sequence[Heading],
+    lexicon: Lexicon,
+) -> tuple[Finding, ...]:
+    """Return what the sentences of a report say as findings of the report; see `find_findings`.
+
+    Parameters
+    ----------
+    text : str
+    readings : iterable of (int, int, Reading)
+        Where each sentence begins and ends in the text, and what it says.
+    sections : sequence of Section
+    headings : sequence of (name, start, end)
+    lexicon : Lexicon
+
+    Returns
+    -------
+    tuple of Finding
+    """
     section_starts = [section.start for section in sections]
     heading_ends = [end for _, _, end in headings]
     findings: list[Finding] = []
     measurable: int | None = None
-    for start, end in sentences:
-        reading = read_sentence(text[start:end], lexicon)
+    for start, _, reading in readings:
         if measurable is not None:
             _give_sizes(findings, measurable, reading, lexicon)
         if not reading.findings:
@@ -74,7 +105,8 @@ def find_findings(
 
 def _placed(finding: Finding, offset: int, section: str, region: str, *, past: bool) -> Finding:
     """Return a finding of a sentence as one of the report."""
-    return Finding(
+    placed: Finding = object.__new__(Finding)
+    values = (
         finding.concept,
         "historical" if past and finding.status == "present" else finding.status,
         finding.start + offset,
@@ -90,6 +122,9 @@ def _placed(finding: Finding, offset: int, section: str, region: str, *, past: b
         finding.previous_size_mm,
         finding.series_image,
     )
+    for put, value in zip(_PUT, values, strict=True):
+        put(placed, value)
+    return placed
 
 
 def _give_sizes(findings: list[Finding], number: int, reading: Reading, lexicon: Lexicon) -> None:

@@ -25,7 +25,6 @@ _FEW = 6
 """Fewer words than this say little by their share."""
 
 
-# A word has two letters or more, in another script one.
 _SIGNS = str.maketrans(dict.fromkeys(string.punctuation + string.digits, " "))
 _MASKED = frozenset("x" * length for length in range(3, 10))
 _MASK = re.compile(MASK, re.IGNORECASE)
@@ -59,12 +58,14 @@ def check_language(text: str, lexicon: Lexicon, *, where: str) -> str:
     """
     english, foreign = _lists()
     for limit in (_FIRST_LOOK, _LOOKED_AT):
-        named = _words(text, limit)
-        n_english, n_foreign = len(named & english), len(named & foreign)
-        if n_english >= _PLAIN and not n_foreign:
+        words = _words(text, limit)
+        if len(english.intersection(words)) >= _PLAIN and foreign.isdisjoint(words):
             return "en"
+    # A word has two letters or more, in another script one.
+    named = frozenset(word for word in words if word[0].isalpha() and (len(word) > 1 or word > "z")) - _MASKED
     if not named:
         return "en" if any(character.isalnum() for character in _MASK.sub("", text)) else ""
+    n_english, n_foreign = len(named & english), len(named & foreign)
     n_known = len(named & lexicon.trie.vocabulary | named & english)
     if len(named) >= _FEW:
         strange = n_known < _LEAST_KNOWN * len(named) and n_english < _LEAST_ENGLISH * len(named)
@@ -75,11 +76,10 @@ def check_language(text: str, lexicon: Lexicon, *, where: str) -> str:
     return "en"
 
 
-def _words(text: str, limit: int) -> frozenset[str]:
+def _words(text: str, limit: int) -> list[str]:
     """Return the whole words at the beginning of a text, in lower case."""
     beginning = text if len(text) <= limit else text[:limit].rpartition(" ")[0]
-    words = beginning.lower().translate(_SIGNS).split()
-    return frozenset(word for word in words if word[0].isalpha() and (len(word) > 1 or word > "z")) - _MASKED
+    return beginning.lower().translate(_SIGNS).split()
 
 
 def _is_ascii(words: Iterable[str]) -> bool:
@@ -89,5 +89,5 @@ def _is_ascii(words: Iterable[str]) -> bool:
 @cache
 def _lists() -> tuple[frozenset[str], frozenset[str]]:
     content = read_data("languages.yaml")
-    english = frozenset(content["english"])
+    english = frozenset(word for word in content["english"] if len(word) > 1)
     return english, frozenset(w for phrase in content["foreign"] for w in phrase.split() if len(w) > 1) - english

@@ -1,4 +1,4 @@
-"""What one sentence says, whatever stands around it."""
+"""What a sentence says, whatever stands around it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from medfuse.text.context import Assertion, Clauses
 from medfuse.text.lexicon import Lexicon
 from medfuse.text.linking import Candidate, choose_measured
 from medfuse.text.measurements import Measurement, find_image, find_measurements
+from medfuse.text.sentences import split_passage
 from medfuse.text.statements import find_statements
 from medfuse.text.words import Match, find_words
 from medfuse.types import Finding
 
-__all__ = ["Reading", "add_size", "read_sentence"]
+__all__ = ["Reading", "add_size", "read_passage", "read_sentence"]
 
 Hits = Mapping[str, list[Match[Any]]]
 
 _REGION_REACH, _SIDE_REACH, _CHANGE_REACH = 20, 14, 8
 _HULL = 12
 """A statement of at most so many words is marked from its first to its last."""
-_REMEMBERED = 200
-"""Sentences of at most so many characters are remembered: reports repeat their phrases."""
+_REMEMBERED, _LONGEST_REMEMBERED = 8192, 300
+"""So many passages of at most so many characters are remembered: reports repeat their phrases."""
 _PLACE = operator.attrgetter("start", "end", "concept")
 _DIGIT = re.compile(r"\d")
 _ABSENT = Assertion(negated=True, certainty=0.0)
@@ -73,7 +74,26 @@ def read_sentence(sentence: str, lexicon: Lexicon) -> Reading:
     >>> [(f.concept, f.size_mm) for f in read_sentence("An 8 mm calcified nodule.", load_lexicon()).findings]
     [('calcification', ()), ('nodule', (8.0,))]
     """
-    return (_remembered if len(sentence) <= _REMEMBERED else _read)(sentence, lexicon)
+    return _Reader(sentence, lexicon).read()
+
+
+def read_passage(passage: str, lexicon: Lexicon) -> tuple[tuple[int, int, Reading], ...]:
+    """Read the sentences of a passage.
+
+    The 8192 short passages read last are remembered, in the memory of this process alone.
+
+    Parameters
+    ----------
+    passage : str
+        As `passages_of` cuts a report.
+    lexicon : Lexicon
+
+    Returns
+    -------
+    tuple of (int, int, Reading)
+        Where each sentence begins and ends in the passage, and what it says.
+    """
+    return (_remembered if len(passage) <= _LONGEST_REMEMBERED else _read)(passage, lexicon)
 
 
 def add_size(findings: list[Finding], number: int, size: Measurement, lexicon: Lexicon) -> None:
@@ -90,11 +110,11 @@ def add_size(findings: list[Finding], number: int, size: Measurement, lexicon: L
         findings[number : number + 1] = [finding, sized] if finding.size_mm else [sized]
 
 
-def _read(sentence: str, lexicon: Lexicon) -> Reading:
-    return _Reader(sentence, lexicon).read()
+def _read(passage: str, lexicon: Lexicon) -> tuple[tuple[int, int, Reading], ...]:
+    return tuple((a, b, read_sentence(passage[a:b], lexicon)) for a, b in split_passage(passage))
 
 
-_remembered = lru_cache(maxsize=8192)(_read)
+_remembered = lru_cache(maxsize=_REMEMBERED)(_read)
 
 
 class _Reader:

@@ -42,7 +42,9 @@ _HEADING = re.compile(
 
 
 # Without one of these a text of one line has no heading, unless it is nothing else.
-_HINT = re.compile(r"[:\n–—]|[ \t]-[ \t]|^\W*(?:\w{1,2}[.)]\s+)?(?:target\s+)?(?:lesion|nodule|mass)\b", re.IGNORECASE)
+_HINTS = (":", "\n", "–", "—")
+_DASH = re.compile(r"[ \t]-[ \t]")
+_LESION_FIRST = re.compile(r"\W*(?:\w{1,2}[.)]\s+)?(?:target\s+)?(?:lesion|nodule|mass)\b", re.IGNORECASE)
 _LONGEST_ALONE = 120
 
 
@@ -150,7 +152,7 @@ def select_sections(report: str | RadiologyReport, names: Sequence[str]) -> tupl
 
 
 def _headings(text: str) -> Iterator[tuple[str, int, int]]:
-    if len(text) > _LONGEST_ALONE and not _HINT.search(text):
+    if len(text) > _LONGEST_ALONE and not _has_hint(text):
         return
     current, position = BODY, 0
     while match := _HEADING.search(text, position):
@@ -164,6 +166,12 @@ def _headings(text: str) -> Iterator[tuple[str, int, int]]:
             name = FINDINGS
         current = name or current
         yield name, match.start(), match.end()
+
+
+def _has_hint(text: str) -> bool:
+    if any(map(text.__contains__, _HINTS)):
+        return True
+    return bool(("-" in text and _DASH.search(text)) or _LESION_FIRST.match(text))
 
 
 def _name_of(match: re.Match[str]) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from medfuse.text.sections import find_headings
 
-__all__ = ["MAX_SENTENCE_CHARACTERS", "find_sentences", "sentences_of"]
+__all__ = ["MAX_SENTENCE_CHARACTERS", "find_sentences", "passages_of", "sentences_of", "split_passage"]
 
 MAX_SENTENCE_CHARACTERS = 2000
 """Longer runs are cut at a space: the work on one sentence stays bounded, whatever comes in."""
@@ -15,10 +15,12 @@ MAX_SENTENCE_CHARACTERS = 2000
 # The end of a sentence: a mark before a space, or glued to the next sentence ("effusion.Nodule"); an empty line;
 # a line end before a bullet or number; a line end before a capital where the line was too short to be wrapped.
 _END = re.compile(
-    r"[.!?\s](?:(?<=[.!?])[.!?]{0,8}(?=[\s\"')\]]|$)[\"')\]]{0,3}|(?<=[a-z]{2}\.)(?=[A-Z][a-z])"
+    r"[.!?\s](?![a-z])(?:(?<=[.!?])[.!?]{0,8}(?=[\s\"')\]]|$)[\"')\]]{0,3}|(?<=[a-z]{2}\.)(?=[A-Z][a-z])"
     r"|(?<=\n)[ \t\r]{0,40}\n|(?<=\n)(?=[ \t]{0,40}(?:\d{1,2}[.)]|[-*•])[ \t])|(?P<line>(?<=\n))(?=[ \t]{0,40}[A-Z])"
     r"|(?<=\s)(?=(?:\d{1,2}\)\s|[•·]|[\"“]\s?)\s{0,3}[A-Z]))"
 )
+# An end that needs no second look, whatever stands around it: a word of three letters or a bracket, a mark, a capital.
+_SURE_END = re.compile(r"[.!?](?:(?<=[A-Za-z]{3}.)(?<![Mm][Rr][Ss].)|(?<=\).))(?=\s{1,3}[A-Z])")
 _WRAPPED_LINE = 50
 _LONG = 4
 """No abbreviation before a capital has so many letters."""
@@ -57,22 +59,47 @@ def find_sentences(text: str) -> tuple[tuple[int, int], ...]:
 
 def sentences_of(text: str, headings: Sequence[tuple[str, int, int]]) -> tuple[tuple[int, int], ...]:
     """Return the sentences of a report whose headings are known; see `find_sentences`."""
-    sentences: list[tuple[int, int]] = []
+    passages = passages_of(text, headings)
+    return tuple((start + a, start + b) for start, passage in passages for a, b in split_passage(passage))
+
+
+def passages_of(text: str, headings: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, str]]:
+    """Cut a report at its headings and where a sentence ends beyond doubt.
+
+    Parameters
+    ----------
+    text : str
+    headings : sequence of (name, start, end)
+
+    Yields
+    ------
+    (int, str)
+        Where a passage begins, and the passage: mostly one sentence. Where its sentences are depends on nothing else.
+    """
     start = 0
     for _, heading_start, heading_end in (*headings, ("", len(text), len(text))):
-        for a, b in _split(text, start, heading_start):
-            sentences += _trimmed_pieces(text, a, b)
-        start = heading_end
-    return tuple(sentences)
-
-
-def _split(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    pieces = []
-    for match in _END.finditer(text, start, end):
-        if not _goes_on(text, start, match):
-            pieces.append((start, match.end()))
+        for match in _SURE_END.finditer(text, start, heading_start):
+            yield start, text[start : match.end()]
             start = match.end()
-    return [*pieces, (start, end)]
+        yield start, text[start:heading_start]
+        start = heading_end
+
+
+def split_passage(passage: str) -> list[tuple[int, int]]:
+    """Return the sentences of a passage, without surrounding white space.
+
+    Examples
+    --------
+    >>> split_passage(" Seen by Dr. Low at 2 p.m.")
+    [(1, 26)]
+    """
+    pieces = []
+    start = 0
+    for match in _END.finditer(passage):
+        if not _goes_on(passage, start, match):
+            pieces += _trimmed_pieces(passage, start, match.end())
+            start = match.end()
+    return pieces + _trimmed_pieces(passage, start, len(passage))
 
 
 def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
