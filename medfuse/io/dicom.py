@@ -16,6 +16,7 @@ from medfuse.io.dicom_pixels import Layout, PixelReader, pixel_layout
 from medfuse.io.dicom_split import Stack, split_series
 from medfuse.io.dicom_values import LOSSY_NOTE, rescale_of, write_values
 from medfuse.io.transfer_syntaxes import LOSSY
+from medfuse.io.voxel_notes import voxel_notes
 from medfuse.types import Array, Unit, Volume
 
 __all__ = ["check_series", "only_volume", "read_series", "read_stack"]
@@ -128,8 +129,7 @@ def read_stack(stack: Stack, *, where: str = "series", box_mm: Box | None = None
     warnings = stack.warnings + tuple(sorted(notes)) + _philips_note(first)
     if not is_hu and first.text("Modality") == "CT":
         warnings += ("a CT without a rescale to HU: its unit is unknown",)
-    if _is_constant(voxels):
-        warnings += ("every voxel has the same value: the volume is constant (blank)",)
+    warnings += voxel_notes(voxels)
     unit: Unit = "HU" if is_hu else "arbitrary"
     told = (first.text("Modality"), first.text("BodyPartExamined"))
     return Volume(voxels, moved(stack.affine, part), unit, warnings, where, *told)
@@ -170,11 +170,6 @@ def _stored(
         return reader.read(item, layout, rows=part[0], columns=part[1], where=where)
     except PixelError as error:
         raise PixelError(f"{error.where} ({file_place(item.path)})", error.found, expected=error.expected) from error
-
-
-def _is_constant(voxels: NDArray[np.generic]) -> bool:
-    value = voxels[0, 0, 0]
-    return bool((voxels[:, :, 0] == value).all() and (voxels == value).all())
 
 
 def _philips_note(item: SliceHeader) -> tuple[str, ...]:

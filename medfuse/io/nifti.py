@@ -11,6 +11,7 @@ from medfuse.errors import AmbiguousVolumeError, PixelError, VolumeError
 from medfuse.io.boxes import Box, Slices, box_slices, moved
 from medfuse.io.nifti_files import Stream, check_end, is_nifti, open_voxels, read_nifti_header
 from medfuse.io.nifti_header import WHERE, NiftiHeader
+from medfuse.io.voxel_notes import voxel_notes
 from medfuse.types import Array, Unit, Volume
 
 __all__ = ["is_nifti", "nifti_geometry", "read_nifti", "read_nifti_volumes"]
@@ -67,11 +68,12 @@ def read_nifti(
     if not 0 <= number < header.n_volumes:
         raise VolumeError("time_point", f"found {number} of {header.n_volumes}", expected="one that the image has")
     slices = _whole(header) if box_mm is None else box_slices(box_mm, affine=header.affine, shape=header.shape)
+    notes: tuple[str, ...] = ()
     with open_voxels(path, header) as stream:
         voxels = _read(stream, header, number, slices)
         if box_mm is None and header.n_volumes == 1:
-            check_end(stream)
-    return _volume(voxels, header, slices, unit=unit, allow_nan=allow_nan)
+            notes = check_end(stream, header)
+    return _volume(voxels, header, slices, unit=unit, allow_nan=allow_nan, notes=notes)
 
 
 def read_nifti_volumes(path: Path, *, unit: Unit = "arbitrary", allow_nan: bool = False) -> list[Volume]:
@@ -96,8 +98,8 @@ def read_nifti_volumes(path: Path, *, unit: Unit = "arbitrary", allow_nan: bool 
     slices = _whole(header)
     with open_voxels(path, header) as stream:
         voxels = [_read(stream, header, number, slices) for number in range(header.n_volumes)]
-        check_end(stream)
-    return [_volume(part, header, slices, unit=unit, allow_nan=allow_nan) for part in voxels]
+        notes = check_end(stream, header)
+    return [_volume(part, header, slices, unit=unit, allow_nan=allow_nan, notes=notes) for part in voxels]
 
 
 def nifti_geometry(path: Path) -> tuple[tuple[int, int, int], Array]:
@@ -155,7 +157,15 @@ def _read(stream: Stream, header: NiftiHeader, number: int, slices: Slices) -> N
     return voxels
 
 
-def _volume(voxels: NDArray[np.generic], header: NiftiHeader, slices: Slices, *, unit: Unit, allow_nan: bool) -> Volume:
+def _volume(
+    voxels: NDArray[np.generic],
+    header: NiftiHeader,
+    slices: Slices,
+    *,
+    unit: Unit,
+    allow_nan: bool,
+    notes: tuple[str, ...] = (),
+) -> Volume:
     if voxels.dtype.kind == "f" and not allow_nan and not np.all(np.isfinite(voxels)):
         raise PixelError(WHERE, "found NaN or infinite voxels", expected="finite numbers")
-    return Volume(voxels, moved(header.affine, slices), unit, header.warnings)
+    return Volume(voxels, moved(header.affine, slices), unit, header.warnings + notes + voxel_notes(voxels))

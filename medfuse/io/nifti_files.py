@@ -123,20 +123,32 @@ def open_voxels(path: Path, header: NiftiHeader) -> Iterator[Stream]:
         raise VolumeError(WHERE, found, expected="a whole file") from error
 
 
-def check_end(stream: Stream) -> None:
+def check_end(stream: Stream, header: NiftiHeader) -> tuple[str, ...]:
     """Read what follows the voxels, so that a gzip stream that is cut or damaged anywhere is found by its checksum.
+
+    Parameters
+    ----------
+    stream : file object of bytes
+        Behind the last voxel.
+    header : NiftiHeader
+
+    Returns
+    -------
+    tuple of str
+        A warning if whole slices follow, so that the header may claim too few.
 
     Raises
     ------
     VolumeError
         If it goes on far beyond the voxels.
     """
-    if not isinstance(stream, gzip.GzipFile):
-        return
-    for _ in range(BOMB_BYTES // CHUNK):
-        if not stream.read(CHUNK):
-            return
-    raise VolumeError(WHERE, "found a gzip stream far longer than its voxels: too large", expected="one image")
+    n_more = 0
+    while data := stream.read(CHUNK):
+        n_more += len(data)
+        if n_more > BOMB_BYTES:
+            raise VolumeError(WHERE, "found a file far longer than its voxels: too large", expected="one image")
+    is_more = n_more >= header.volume_bytes // header.shape[2]
+    return ("whole slices follow the last one: the header may claim too few (a wrong dim)",) if is_more else ()
 
 
 def _check_size(stream: Stream, n_stored: int, header: NiftiHeader) -> None:

@@ -18,6 +18,7 @@ from medfuse.io.nifti_writer import write_nifti
 from medfuse.io.volumes import crop
 from medfuse.types import Volume
 
+SOME = np.arange(8, dtype=np.int16).reshape(2, 2, 2)
 AFFINE = np.array([[0.0, -0.8, 0, 3], [0.7, 0, 0, 4], [0, 0, 2.5, 5], [0, 0, 0, 1]])
 
 
@@ -71,7 +72,7 @@ def test_sheared_affine_is_kept_as_sform_alone(tmp_path: Path) -> None:
 
 
 def test_unit_is_hu_only_when_told(tmp_path: Path) -> None:
-    path = save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16))
+    path = save(tmp_path / "v.nii", SOME)
     assert read_nifti(path).unit == "arbitrary" and read_nifti(path, unit="HU").unit == "HU"
 
 
@@ -86,17 +87,17 @@ def test_scaling_is_applied(tmp_path: Path) -> None:
 def test_sform_wins_with_a_warning_if_qform_disagrees(tmp_path: Path) -> None:
     other = AFFINE.copy()
     other[0, 3] += 0.01
-    volume = read_nifti(save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), AFFINE, other))
+    volume = read_nifti(save(tmp_path / "v.nii", SOME, AFFINE, other))
     assert np.allclose(volume.affine, AFFINE) and "disagree" in volume.warnings[0]
 
 
 def test_qform_is_used_alone(tmp_path: Path) -> None:
-    volume = read_nifti(save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), None, AFFINE))
+    volume = read_nifti(save(tmp_path / "v.nii", SOME, None, AFFINE))
     assert np.allclose(volume.affine, AFFINE, atol=1e-5) and volume.warnings == ()
 
 
 def test_no_form_at_all_is_said(tmp_path: Path) -> None:
-    volume = read_nifti(save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), None, None))
+    volume = read_nifti(save(tmp_path / "v.nii", SOME, None, None))
     assert "unknown" in volume.warnings[0]
 
 
@@ -116,7 +117,7 @@ def test_what_is_no_real_3d_volume_is_refused_by_name(tmp_path: Path, voxels, er
 
 @pytest.mark.parametrize("value", [np.nan, 0.0])
 def test_singular_or_nan_affine_is_refused(tmp_path: Path, value: float) -> None:
-    path = save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), AFFINE, None)
+    path = save(tmp_path / "v.nii", SOME, AFFINE, None)
     data = bytearray(path.read_bytes())
     for start in (280, 296, 312):  # the first column of srow_x, srow_y, srow_z
         data[start : start + 4] = np.float32(value).tobytes()
@@ -134,7 +135,7 @@ def test_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_header_that_claims_more_than_the_file_can_hold_is_refused_before_reading(tmp_path: Path) -> None:
-    path = save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16))
+    path = save(tmp_path / "v.nii", SOME)
     data = bytearray(path.read_bytes())
     data[42:48] = np.array([32767] * 3, "<i2").tobytes()
     path.write_bytes(data)
@@ -175,7 +176,7 @@ def patched(path: Path, **fields: object) -> Path:
     ],
 )
 def test_wrong_header_field_is_refused_by_name(tmp_path: Path, fields, error, message: str) -> None:
-    path = patched(save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16)), **fields)
+    path = patched(save(tmp_path / "v.nii", SOME), **fields)
     with pytest.raises(error, match=message):
         read_nifti(path)
 
@@ -189,20 +190,20 @@ def test_what_is_stored_as_nifti_but_is_no_image_is_refused_by_name(tmp_path: Pa
 
 @pytest.mark.parametrize(("code", "mm"), [(0, 1.0), (2, 1.0), (3, 0.001)])
 def test_affine_is_in_mm_whatever_the_unit(tmp_path: Path, code: int, mm: float) -> None:
-    path = save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), np.diag([400.0, 400, 500, 1]), None)
+    path = save(tmp_path / "v.nii", SOME, np.diag([400.0, 400, 500, 1]), None)
     volume = read_nifti(patched(path, xyzt_units=code))
     assert np.allclose(volume.spacing_mm, np.array([400, 400, 500]) * mm)
     assert bool(volume.warnings) == (code == 3)
 
 
 def test_metres_are_scaled_with_a_warning(tmp_path: Path) -> None:
-    path = save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), np.diag([7e-4, 7e-4, 2e-3, 1]), None)
+    path = save(tmp_path / "v.nii", SOME, np.diag([7e-4, 7e-4, 2e-3, 1]), None)
     volume = read_nifti(patched(path, xyzt_units=1))
     assert np.allclose(volume.affine, np.diag([0.7, 0.7, 2, 1])) and "metre" in volume.warnings[0]
 
 
 def test_invalid_qform_beside_an_sform_is_said(tmp_path: Path) -> None:
-    volume = read_nifti(patched(save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16)), quatern_b=3))
+    volume = read_nifti(patched(save(tmp_path / "v.nii", SOME), quatern_b=3))
     assert np.allclose(volume.affine, AFFINE) and volume.warnings == ("its qform is invalid; the sform is used",)
 
 
@@ -297,7 +298,7 @@ def test_forms_that_differ_only_by_float32_quaternions_are_no_warning(tmp_path: 
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("zyx", [180.02, 0.03, 0.01], degrees=True).as_matrix() * 0.7
     path = tmp_path / "v.nii"
-    write_nifti(Volume(np.ones((512, 512, 2), np.int8), affine), path)
+    write_nifti(Volume(np.indices((512, 512, 2))[2].astype(np.int8), affine), path)
     stored = nibabel.load(path)
     assert np.abs((stored.get_qform() - stored.get_sform()) @ [511, 511, 1, 1]).max() > 1e-3
     assert read_nifti(path).warnings == ()
@@ -356,7 +357,7 @@ def test_member_of_a_zip_is_read_in_place(tmp_path: Path, name: str) -> None:
 
 
 def test_sparse_file_is_refused(tmp_path: Path) -> None:
-    path = patched(save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16)), dim=[3, 1024, 1024, 1024, 1, 1, 1, 1])
+    path = patched(save(tmp_path / "v.nii", SOME), dim=[3, 1024, 1024, 1024, 1, 1, 1, 1])
     with path.open("r+b") as file:
         file.truncate(352 + 2**31)
     with pytest.raises(VolumeError, match="too large"):
@@ -371,7 +372,23 @@ def test_other_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_zero_pixdim_is_refused_not_mended(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = patched(save(tmp_path / "v.nii", np.ones((2, 2, 2), np.int16), None, AFFINE), pixdim=0)
+    path = patched(save(tmp_path / "v.nii", SOME, None, AFFINE), pixdim=0)
     with pytest.raises(VolumeError, match="pixdim"):
         read_nifti(path)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
+def test_slices_beyond_those_of_the_header_are_said(tmp_path: Path, name: str) -> None:
+    voxels = np.arange(2 * 3 * 5, dtype=np.int16).reshape(2, 3, 5)
+    data = patched(save(tmp_path / "a.nii", voxels), dim=[3, 2, 3, 4, 1, 1, 1, 1]).read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    for volume in (read_nifti(tmp_path / name), *read_nifti_volumes(tmp_path / name)):
+        assert volume.voxels.shape == (2, 3, 4) and "slices follow the last one" in volume.warnings[0]
+    (tmp_path / name).write_bytes(save(tmp_path / "b.nii", voxels).read_bytes() + b"\0" * 11)  # padding
+    assert read_nifti(tmp_path / name).warnings == ()
+
+
+def test_constant_volume_is_said(tmp_path: Path) -> None:
+    (text,) = read_nifti(save(tmp_path / "a.nii", np.full((2, 3, 4), 7, np.int16))).warnings
+    assert "constant" in text
