@@ -31,6 +31,8 @@ def nearest(words: Words, matches: Sequence[Match[Any]], first: int, last: int, 
     str
         Empty if none is near enough. One inside the words themselves wins; of two equally near the first.
     """
+    if not matches:
+        return ""
     best, found = reach + 1, ""
     for match in matches:
         if max(match.first - last, first - match.last) >= best:

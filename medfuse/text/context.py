@@ -144,8 +144,9 @@ class Clauses:
         self._historical = historical
         self._sentence, self._words = sentence, words
         self._triggers = hits.get("trigger", [])
-        self._verbs = [verb.first for verb in hits.get("verb", [])]
-        self._ends = [(match.first, match.last) for match in self._triggers if match.value.ends]
+        if self._triggers:
+            self._verbs = [verb.first for verb in hits.get("verb", [])]
+            self._ends = [(match.first, match.last) for match in self._triggers if match.value.ends]
 
     def assess(self, span: tuple[int, int]) -> Assertion:
         """Say what the sentence says of a span that begins in it.
@@ -164,15 +165,7 @@ class Clauses:
         said = self._said(*self._words.inside(*span)) if self._triggers else ()
         if not said:
             return _PAST if self._historical else _STATED
-        negated = "absent" in said
-        doubts = [CERTAINTY[kind] for kind in said if kind in CERTAINTY]
-        return Assertion(
-            negated,
-            bool(doubts),
-            self._historical or "historical" in said or "family" in said,
-            "family" if "family" in said else "patient",
-            0.0 if negated else min(doubts, default=1.0),
-        )
+        return _assertion(frozenset(said), historical=self._historical)
 
     def _said(self, first: int, last: int) -> set[str]:
         """Return what the triggers that reach the words ``first`` up to ``last`` say."""
@@ -223,6 +216,19 @@ def is_history(text: str, headings: Sequence[tuple[str, int, int]], position: in
         return False
     title = re.sub(r"[^a-z/]+", " ", text[headings[above][1] : headings[above][2]].lower()).strip()
     return title in _historical_headings()
+
+
+@cache
+def _assertion(said: frozenset[str], *, historical: bool) -> Assertion:
+    negated = "absent" in said
+    doubts = [CERTAINTY[kind] for kind in said if kind in CERTAINTY]
+    return Assertion(
+        negated,
+        bool(doubts),
+        historical or "historical" in said or "family" in said,
+        "family" if "family" in said else "patient",
+        0.0 if negated else min(doubts, default=1.0),
+    )
 
 
 def _read_answer(text: str, start: int, end: int) -> Assertion | None:

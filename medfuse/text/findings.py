@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from medfuse.text.context import is_history
 from medfuse.text.lexicon import Lexicon, load_lexicon
-from medfuse.text.reading import Reading, add_size, read_sentence
+from medfuse.text.reading import Reading, add_size, fill_finding, read_sentence
 from medfuse.types import Finding, Section
 
 __all__ = ["find_findings", "place_findings"]
-
-# Fills the slots of a frozen Finding past its constructor, which takes most of the time where the sentences are
-# remembered. Its one check holds: the offset of a sentence, 0 or more, is added to a span that was checked.
-_PUT = tuple(getattr(Finding, field.name).__set__ for field in dataclasses.fields(Finding))
 
 Heading = tuple[str, int, int]
 
@@ -105,26 +100,24 @@ def place_findings(
 
 def _placed(finding: Finding, offset: int, section: str, region: str, *, past: bool) -> Finding:
     """Return a finding of a sentence as one of the report."""
-    placed: Finding = object.__new__(Finding)
-    values = (
-        finding.concept,
-        "historical" if past and finding.status == "present" else finding.status,
-        finding.start + offset,
-        finding.end + offset,
-        section,
-        finding.size_mm,
-        finding.experiencer,
-        finding.certainty,
-        finding.change,
-        finding.laterality,
-        finding.anatomy or region,
-        finding.size_below_mm,
-        finding.previous_size_mm,
-        finding.series_image,
+    return fill_finding(
+        (
+            finding.concept,
+            "historical" if past and finding.status == "present" else finding.status,
+            finding.start + offset,
+            finding.end + offset,
+            section,
+            finding.size_mm,
+            finding.experiencer,
+            finding.certainty,
+            finding.change,
+            finding.laterality,
+            finding.anatomy or region,
+            finding.size_below_mm,
+            finding.previous_size_mm,
+            finding.series_image,
+        )
     )
-    for put, value in zip(_PUT, values, strict=True):
-        put(placed, value)
-    return placed
 
 
 def _give_sizes(findings: list[Finding], number: int, reading: Reading, lexicon: Lexicon) -> None:

@@ -20,7 +20,6 @@ _SIZE = re.compile(
     rf"|(?P<below>\bsub[\s-]?(?P<limit>{_AXIS})?[\s-]?(?P<limit_unit>{_UNIT})\b)",
     re.IGNORECASE,
 )
-_HINT = re.compile(r"\d|[sS][uU][bB]")
 # "(4:123)", "series 4 image 123", "(series #4, image #123)", "IMA: 42".
 _IMAGE = re.compile(
     r"\b(?:series|se|ser)\.?\s{0,2}#?\s{0,2}(\d{1,4})[\s,;:/]{1,3}(?:images?|im|img)\.?\s{0,2}#?\s{0,2}(\d{1,4})"
@@ -79,8 +78,6 @@ def find_measurements(text: str, start: int, end: int) -> list[Measurement]:
     [((12.0, 8.0), 'current'), ((9.0,), 'earlier'), ((3.0,), 'current')]
     """
     found: list[Measurement] = []
-    if not _HINT.search(text, start, end):
-        return found
     for match in _SIZE.finditer(text, start, end):
         if match["below"]:
             limit = float(match["limit"] or 1) * (10.0 if match["limit_unit"][0] in "cC" else 1.0)

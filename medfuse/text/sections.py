@@ -41,8 +41,7 @@ _HEADING = re.compile(
 )
 
 
-# Without one of these a text of one line has no heading, unless it is nothing else.
-_HINTS = (":", "\n", "–", "—")
+# Without one of these, a colon or a long dash a text of one line has no heading, unless it is nothing else.
 _DASH = re.compile(r"[ \t]-[ \t]")
 _LESION_FIRST = re.compile(r"\W*(?:\w{1,2}[.)]\s+)?(?:target\s+)?(?:lesion|nodule|mass)\b", re.IGNORECASE)
 _LONGEST_ALONE = 120
@@ -169,7 +168,7 @@ def _headings(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _has_hint(text: str) -> bool:
-    if any(map(text.__contains__, _HINTS)):
+    if ":" in text or "\n" in text or "–" in text or "—" in text:
         return True
     return bool(("-" in text and _DASH.search(text)) or _LESION_FIRST.match(text))
 

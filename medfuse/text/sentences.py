@@ -19,8 +19,14 @@ _END = re.compile(
     r"|(?<=\n)[ \t\r]{0,40}\n|(?<=\n)(?=[ \t]{0,40}(?:\d{1,2}[.)]|[-*•])[ \t])|(?P<line>(?<=\n))(?=[ \t]{0,40}[A-Z])"
     r"|(?<=\s)(?=(?:\d{1,2}\)\s|[•·]|[\"“]\s?)\s{0,3}[A-Z]))"
 )
-# An end that needs no second look, whatever stands around it: a word of three letters or a bracket, a mark, a capital.
-_SURE_END = re.compile(r"[.!?](?:(?<=[A-Za-z]{3}.)(?<![Mm][Rr][Ss].)|(?<=\).))(?=\s{1,3}[A-Z])")
+# An end that needs no second look, whatever stands around it: behind a word that is no abbreviation, or a bracket, and
+# before a capital; or behind a longer word, but not "approx.", and before a number.
+_SURE_END = re.compile(
+    r"[.!?](?:(?:(?<=[A-Za-z]{3}.)(?<![Mm][Rr][Ss].)|(?<=\).))(?=\s{1,3}[A-Z])"
+    r"|(?<=[A-Za-z]{4}.)(?<![Xx].)(?=\s{1,3}\d))"
+)
+# A passage that is one sentence: there is no mark, line end or bullet in it.
+_ONE_SENTENCE = re.compile(r"\s{0,3}([A-Za-z0-9][\w ,;:/'(%-]{0,500}\.)")
 _WRAPPED_LINE = 50
 _LONG = 4
 """No abbreviation before a capital has so many letters."""
@@ -93,6 +99,8 @@ def split_passage(passage: str) -> list[tuple[int, int]]:
     >>> split_passage(" Seen by Dr. Low at 2 p.m.")
     [(1, 26)]
     """
+    if alone := _ONE_SENTENCE.fullmatch(passage):
+        return [alone.span(1)]
     pieces = []
     start = 0
     for match in _END.finditer(passage):

@@ -70,16 +70,20 @@ def find_statements(words: Words, hits: Mapping[str, list[Match[Any]]]) -> Itera
     predicates = hits.get("predicate")
     if not subjects or not predicates:
         return
+    spoken_of = {number for subject in subjects for number in subject.value}
     verbs = [verb.first for verb in hits.get("verb", []) if words.lower[verb.first] != ","]
     places = [*hits.get("region", ()), *hits.get("side", ())]
     placed = {i for match in places for i in range(match.first, match.last)}
     firsts = [subject.first for subject in subjects]
     for number, predicate in enumerate(predicates):
+        saying = [said for said in predicate.value if said.statement in spoken_of]
+        if not saying:
+            continue
         low, high = predicate.first - _WINDOW, predicate.last + _WINDOW
         near = subjects[bisect_left(firsts, low) : bisect_right(firsts, high)]
         recent = predicates[max(0, number - _WINDOW) : number]
         concepts: set[str] = set()
-        for said in predicate.value:
+        for said in saying:
             fitting = [s for s in near if said.statement in s.value]
             if not fitting:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -19,13 +20,13 @@ Value = TypeVar("Value")
 
 # What de-identification left in place of a name or date; it is no word: "the heart XXXX is enlarged".
 MASK = r"\*\*[a-z][a-z-]{0,30}(?:\[[^\]\n]{0,80}\])?|\[\*\*[^*\n]{0,80}\*\*\]|\bx{3,}\b|_{3,}"
-_MASK_HINTS = ("xxx", "**", "___")
 # Hyphens divide words and are no words themselves, so that "ground-glass" and "ground glass" are one phrase.
 _WORD = re.compile(r"([+-]ve\b|\d+(?:\.\d+)*|[hrcdswyp]/[oabntfkupx](?![^\W_])|[^\W\d_]+(?:'+[^\W\d_]+)*|[^\w\s-])")
 _WORD_OR_MASK = re.compile(rf"(?:{MASK})|{_WORD.pattern}")
+# Most masks stand alone; white space of the same length in their place divides words just as they do.
+_LONE_MASK = re.compile(r"(?<![^\s(,.;:])x{3,}(?![^\s),.;:])")
 # The same words where there are none of the rarer signs, found in half the time.
 _PLAIN_WORD = re.compile(r"([a-z]+|\d+(?:\.\d+)*|[^\w\s-])")
-_RARE_SIGNS = ("'", "/", "-ve", "+ve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,20 @@ def find_words(text: str) -> Words:
     ['a', '1.2', 'cm', 'nodule', '.']
     """
     lower = _lower(text)
-    if any(map(lower.__contains__, _MASK_HINTS)):
+    if "xxx" in lower:
+        lower = _LONE_MASK.sub(_blank, lower)
+    if "xxx" in lower or "**" in lower or "___" in lower:
         spans = [span for match in _WORD_OR_MASK.finditer(lower) if (span := match.span(1))[1] > 0]
         return Words([lower[a:b] for a, b in spans], [a for a, _ in spans], [b for _, b in spans])
-    plain = lower.isascii() and not any(map(lower.__contains__, _RARE_SIGNS))
+    plain = lower.isascii() and not ("'" in lower or "/" in lower or "-ve" in lower or "+ve" in lower)
     # What divides words and the words come by turns; their lengths add up to the offsets.
     pieces = (_PLAIN_WORD if plain else _WORD).split(lower)
     places = list(accumulate(map(len, pieces)))
     return Words(pieces[1::2], places[:-1:2], places[1::2])
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0])
 
 
 def _lower(text: str) -> str:
@@ -91,7 +98,7 @@ class _Node(Generic[Value]):
 
     def __init__(self) -> None:
         self.following: dict[str, _Node[Value]] = {}
-        self.longest: dict[str, tuple[int, Value]] = {}
+        self.longest: tuple[tuple[str, int, Value], ...] = ()
 
 
 class PhraseTrie(Generic[Value]):
@@ -115,6 +122,7 @@ class PhraseTrie(Generic[Value]):
     def __init__(self, phrases: Iterable[tuple[str, str, Value]]) -> None:
         self._begins: dict[str, _Node[Value]] = {}
         self.vocabulary: set[str] = set()
+        longest: defaultdict[_Node[Value], dict[str, tuple[int, Value]]] = defaultdict(dict)
         for kind, phrase, value in phrases:
             words, following = find_words(phrase).lower, self._begins
             for word in words:
@@ -124,11 +132,12 @@ class PhraseTrie(Generic[Value]):
                 following = node.following
             if words:
                 self.vocabulary.update(words)
-                node.longest[kind] = (len(words), value)
+                longest[node][kind] = (len(words), value)
         nodes = list(self._begins.values())
         for node in nodes:  # each hands on what it has to those behind it
+            node.longest = tuple((kind, length, value) for kind, (length, value) in longest[node].items())
             for further in node.following.values():
-                further.longest = node.longest | further.longest
+                longest[further] = longest[node] | longest[further]
                 nodes.append(further)
 
     def __call__(self, words: Words, first: int, last: int) -> dict[str, list[Match[Value]]]:
@@ -142,7 +151,7 @@ class PhraseTrie(Generic[Value]):
             j = i + 1
             while node.following and j < last and (further := node.following.get(lower[j])) is not None:
                 node, j = further, j + 1
-            for kind, (length, value) in node.longest.items():
+            for kind, length, value in node.longest:
                 known = found.get(kind)
                 if known is None:
                     found[kind] = [new(Match, (i, i + length, value))]

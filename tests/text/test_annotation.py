@@ -7,8 +7,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medfuse.errors import ReportTextError, UsageError
-from medfuse.text import annotate, annotate_many
+from medfuse.text import annotate, annotate_many, find_findings, find_sections, find_sentences, load_lexicon, reading
+from medfuse.text.sections import find_headings
 
+PIECES = [
+    "No effusion.",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "FINDINGS: ",
+    "IMPRESSION\n",
+    "LIVER: ",
+    "PAST MEDICAL HISTORY: ",
+    "A 5 mm nodule",
+    " seen by Dr.",
+    " Mrs.",
+    " approx.",
+    " 3",
+    "1. ",
+    ")",
+    "..",
+    "?",
+    "The heart XXXX is enlarged.",
+    " it measures 12 mm.",
+    "- ",
+    "• ",
+    "Mass",
+]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=14).map(lambda pieces: "A nodule. " + "".join(pieces))
 TEXT = "FINDINGS: A 9 mm nodule.\r\nNo effusion.\r\nIMPRESSION: Nodule."
 
 
@@ -73,3 +100,33 @@ def test_many_reports_are_read_as_the_answers_are_taken() -> None:
 def test_batch_size_below_one_is_refused() -> None:
     with pytest.raises(UsageError, match="batch_size"):
         annotate_many([TEXT], batch_size=0)
+
+
+@given(text=TEXTS)
+def test_report_is_the_same_whether_its_passages_are_remembered_or_read_anew(text: str) -> None:
+    reading._remembered.cache_clear()
+    anew = annotate(text)
+    hits = reading._remembered.cache_info().hits
+    assert annotate(text) == anew
+    assert reading._remembered.cache_info().hits > hits
+
+
+@given(text=TEXTS)
+def test_report_is_what_its_sentences_say_when_each_is_read_alone(text: str) -> None:
+    report = annotate(text)
+    assert report.sections == find_sections(text)
+    assert report.sentences == find_sentences(text)
+    alone = find_findings(text, report.sections, report.sentences, headings=find_headings(text))
+    assert report.findings == alone
+
+
+def test_passages_remembered_are_bounded_in_number_and_length() -> None:
+    reading._remembered.cache_clear()
+    known = reading._remembered.cache_info()
+    assert known.maxsize is not None
+    annotate("A nodule " + "and a mass " * 100 + ".")
+    assert reading._remembered.cache_info().currsize == 0
+    for number in range(known.maxsize + 5):
+        reading.read_passage(f"{number} nodules.", load_lexicon())
+    assert reading._remembered.cache_info().currsize == known.maxsize
+    reading._remembered.cache_clear()

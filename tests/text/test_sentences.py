@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medfuse.text import find_sentences
-from medfuse.text.sentences import MAX_SENTENCE_CHARACTERS
+from medfuse.text.sections import find_headings
+from medfuse.text.sentences import MAX_SENTENCE_CHARACTERS, passages_of, split_passage
 
 
 def sentences(text: str) -> list[str]:
@@ -62,3 +63,21 @@ def test_sentences_hold_every_word_outside_headings_once_and_in_order(text: str)
         # Without a colon or dash nothing of this alphabet is a heading.
         inside = "".join(text[a:b] for a, b in find_sentences(text))
         assert [c for c in inside if c.isalnum()] == [c for c in text if c.isalnum()]
+
+
+@given(
+    pieces=st.lists(
+        st.sampled_from(
+            ["Low", "mrs", "Mrs", "approx", "fig", "no", "Dr", "lung", "mass", "XXXX", "12", ".", "?", ")", '"', ". ",
+             ".\n", "  ", " ", "\n", "\n\n", "• ", "1) ", "A", "x" * 49]
+        ),
+        max_size=16,
+    )
+)  # fmt: skip
+def test_cut_passages_have_the_sentences_of_the_whole(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    if find_headings(text):
+        return
+    parts = [(start + a, start + b) for start, passage in passages_of(text, ()) for a, b in split_passage(passage)]
+    assert parts == split_passage(text)
+    assert "".join(passage for _, passage in passages_of(text, ())) == text
