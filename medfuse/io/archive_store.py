@@ -20,6 +20,10 @@ from medfuse.io.pseudonyms import private_folder
 
 __all__ = ["ArchiveStore", "Facts", "KnownFiles", "Version", "forget", "kept_store"]
 
+_OUT_OF_REACH = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_PERM,
+}  # fmt: skip
 SCHEMA = """
 CREATE TABLE run(made_by TEXT, number INTEGER);
 CREATE TABLE series(id INTEGER PRIMARY KEY, study_uid TEXT, series_uid TEXT, UNIQUE(study_uid, series_uid));
@@ -201,12 +205,14 @@ class ArchiveStore:
         if path is not None:
             try:
                 return self._opened(path)
-            except (OSError, sqlite3.OperationalError) as error:
-                log.warning("the facts of earlier runs cannot be used (%s): every file is read", type(error).__name__)
-            except sqlite3.DatabaseError:
-                log.warning("the facts of earlier runs are damaged: every file is read again")
-                forget(path)
-                return self._opened(path)
+            except (OSError, sqlite3.DatabaseError) as error:
+                if not _is_damage(error):
+                    kind = type(error).__name__
+                    log.warning("the facts of earlier runs cannot be used (%s): every file is read", kind)
+                else:
+                    log.warning("the facts of earlier runs are damaged: every file is read again")
+                    forget(path)
+                    return self._opened(path)
         self.is_kept = False
         return self._started(sqlite3.connect("", isolation_level=None))
 
@@ -239,6 +245,12 @@ class ArchiveStore:
         connection.execute("COMMIT")
         connection.execute("BEGIN")
         return connection
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell a store that is broken from one that is there but cannot be had: locked, write-protected, on a full disk."""
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, sqlite3.DatabaseError) and primary not in _OUT_OF_REACH
 
 
 class KnownFiles:

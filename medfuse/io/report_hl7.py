@@ -93,7 +93,7 @@ def _messages(text: str) -> Iterator[list[list[str]]]:
     """Yield the segments of each message, as fields from 0; those of MSH are shifted so that numbers are HL7's."""
     message: list[list[str]] = []
     for line in re.split(r"[\r\n\x0b\x1c]+", text.lstrip("\ufeff")):
-        if line.startswith("MSH"):
+        if line.startswith("MSH") and line != "MSH":  # the fourth character divides the fields
             if message:
                 yield message
             message = [["MSH", line[3:4], *line[4:].split(line[3:4])]]

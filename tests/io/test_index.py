@@ -205,14 +205,15 @@ def test_what_could_not_be_read_is_tried_again(archive: Path, tmp_path: Path) ->
     assert index_archive(archive, cache=tmp_path / "cache").refused.empty
 
 
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("place", [0, 5000, 20_000])
 def test_damaged_cache_is_made_anew(
-    archive: Path, tmp_path: Path, place: int, caplog: pytest.LogCaptureFixture
+    archive: Path, tmp_path: Path, place: int, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
     first = rows(archive, cache=cache)
     data = bytearray(cache.read_bytes())
-    data[place:] = os.urandom(len(data) - place) if place else b"\0" * len(data)
+    data[place:] = np.random.default_rng(seed).bytes(len(data) - place) if place else b"\0" * len(data)
     cache.write_bytes(data)
     assert rows(archive, cache=cache) == first and "damaged" in caplog.text
     assert rows(archive, cache=cache) == first

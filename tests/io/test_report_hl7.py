@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from medfuse.errors import ReportTextError
@@ -121,6 +121,7 @@ def test_what_holds_no_text_is_refused(data: bytes, found: str) -> None:
 
 
 @given(st.text("|^~\\&\rMSHOBRXPIDTX1", max_size=200), st.booleans())
+@example(noise="MSH", whole=True)
 def test_no_bytes_make_it_fail_otherwise(noise: str, whole: bool) -> None:
     data = (message(obx("Clear."), more=noise) if whole else "MSH|^~\\&|" + noise).encode()
     try:
