@@ -50,4 +50,4 @@ def _distance(words: Words, match: Match[Any], first: int, last: int) -> int:
         between = words.lower[last : match.first]
     else:
         return -1
-    return len(between) + _COMMA * sum(word in _DIVIDING for word in between)
+    return len(between) + _COMMA * sum(map(_DIVIDING.__contains__, between))

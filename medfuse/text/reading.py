@@ -124,7 +124,7 @@ def fill_finding(values: tuple[object, ...]) -> Finding:
 
 
 def _read(passage: str, lexicon: Lexicon) -> tuple[tuple[int, int, Reading], ...]:
-    return tuple((a, b, read_sentence(passage[a:b], lexicon)) for a, b in split_passage(passage))
+    return tuple([(a, b, read_sentence(passage[a:b], lexicon)) for a, b in split_passage(passage)])
 
 
 _remembered = lru_cache(maxsize=_REMEMBERED)(_read)
@@ -149,7 +149,7 @@ class _Reader:
                 measurable = len(findings)
             image = self._image_of(candidate, candidates) if self._has_digit else ""
             findings.append(self._finding(candidate, image))
-            for size in owned.get(candidate, ()):
+            for size in owned.get(candidate, ()) if owned else ():
                 add_size(findings, len(findings) - 1, size, self._lexicon)
         regions = tuple([(self._words.starts[match.first], match.value) for match in self._hits.get("region", ())])
         return Reading(tuple(findings), measurable, tuple(unowned), regions)
@@ -161,13 +161,14 @@ class _Reader:
         said: list[Candidate] = []
         used: list[Match[Any]] = []
         for candidate, parts in self._statements(clauses):
-            said.append(candidate)
+            if candidate not in said:
+                said.append(candidate)
             used += parts
         for match in self._hits.get("concept", ()):
             if not used or not any(part.first <= match.first and match.last <= part.last for part in used):
                 span = starts[match.first], ends[match.last - 1]
                 said.append(Candidate(match.value, match.first, match.last, *span, clauses.assess(span)))
-        return sorted(dict.fromkeys(said), key=_PLACE) if len(said) > 1 else said
+        return sorted(said, key=_PLACE)
 
     def _statements(self, clauses: Clauses) -> Iterator[tuple[Candidate, tuple[Match[Any], Match[Any]]]]:
         starts, ends = self._words.starts, self._words.ends
