@@ -55,6 +55,9 @@ def annotate(text: str, *, lexicon: Lexicon | None = None) -> RadiologyReport:
 def annotate_many(texts: Iterable[str], *, batch_size: int = 64) -> Iterator[RadiologyReport]:
     """Annotate report after report, in memory that does not grow with their number.
 
+    Reports repeat their sentences: the 8192 passages of at most 300 characters that were read last are remembered
+    with what they say, in the memory of this process alone.
+
     Parameters
     ----------
     texts : iterable of str
