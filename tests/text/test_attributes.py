@@ -57,3 +57,12 @@ def test_change_is_that_of_the_finding(text, change):
 )
 def test_certainty_is_graded(text, certainty, status):
     assert (nodule(text).certainty, nodule(text).status) == (certainty, status)
+
+
+def test_concept_of_one_region_is_there_whatever_else_is_named():
+    found = annotate("Mild cardiomegaly with pulmonary nodule. Left hydronephrosis near the spleen.").findings
+    assert [(f.concept, f.anatomy) for f in found] == [
+        ("cardiomegaly", "heart"),
+        ("nodule", "lung"),
+        ("hydronephrosis", "kidney"),
+    ]
