@@ -133,14 +133,15 @@ def measure_index(archive: Path) -> dict[str, float]:
 
 
 def in_turns(peers: Timer, *, rounds: int) -> dict[str, float]:
-    """Return each peer's fastest round, ms, after one that warms up."""
+    """Return each peer's fastest round, ms; each timed call follows one of its own, so that none inherits caches."""
     times: dict[str, list[float]] = {name: [] for name in peers}
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in peers.items():
+            run()
             started = time.perf_counter()
             run()
             times[name].append((time.perf_counter() - started) * 1000)
-    return {name: min(found[1:]) for name, found in times.items()}
+    return {name: min(found) for name, found in times.items()}
 
 
 def read_medfuse(series: Path) -> Any:

@@ -121,8 +121,9 @@ def split_series(slices: Sequence[SliceHeader], *, where: str = "series") -> lis
 
 
 def _set_aside(slices: Sequence[SliceHeader], where: str) -> tuple[list[SliceHeader], tuple[str, ...]]:
-    aside = Counter(reason for item in slices if (reason := item.aside_reason))
-    images = [item for item in slices if not item.aside_reason]
+    reasons = [item.aside_reason for item in slices]
+    aside = Counter(reason for reason in reasons if reason)
+    images = [item for item, reason in zip(slices, reasons, strict=True) if not reason]
     named = ", ".join(f"{reason} in {count} files" for reason, count in sorted(aside.items()))
     colour = next((reason for reason in aside if reason.startswith(COLOUR)), "")
     if not images:
