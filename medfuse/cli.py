@@ -7,11 +7,14 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medfuse.errors import DataError, MedfuseError, UsageError
+from medfuse.errors import DataError, MedfuseError, TrainingError, UsageError
+
+if TYPE_CHECKING:
+    from medfuse.inference import Predictor
 
 __all__ = ["app", "main"]
 
@@ -58,7 +61,7 @@ class Size(StrEnum):
 
 
 Out = Annotated[Path, typer.Option(help="Where the results go.")]
-Model = Annotated[Path, typer.Option(help="A model bundle: RUN/model.")]
+Model = Annotated[str, typer.Option(help="A model bundle, RUN/model, or in MLflow models:/NAME@candidate.")]
 Reports = Annotated[
     Path | None,
     typer.Option(help="A CSV or JSONL table, HL7, DICOM SR, or a folder of these and <StudyInstanceUID>.txt."),
@@ -212,26 +215,118 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: optim.epochs=3.")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Train once a fold by patient: OUT/fold-0, ... (data.folds).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch that OUT holds.")] = False,
+    max_time: Annotated[
+        str, typer.Option(metavar="DURATION", help="Stop in time, with the best model so far: 90m, 1h30m, 1-02:00:00.")
+    ] = "",
     quiet: Quiet = False,
     json_log: JsonLog = False,
 ) -> None:
-    """Train one model: OUT/model, predictions.parquet, history.csv, run.json and an MLflow run."""
+    """Train: OUT/model, predictions.parquet, history.csv, run.json, checkpoints and an MLflow run."""
     from medfuse.config import load_config
-    from medfuse.progress import bar, start_logging
+    from medfuse.memory import prepare_process
+    from medfuse.progress import bar, parse_duration, start_logging
 
-    settings = load_config(config, overrides=set_ or [])
+    prepare_process()
+    overrides = [*(set_ or []), *([f"data.folds={folds}"] if folds else [])]
+    settings = load_config(config, overrides=overrides)
+    limit = parse_duration(max_time) if max_time else None
     start_logging(quiet=quiet, json_log=json_log)
-    from medfuse.training import ShowEpochs, read_cases, train
+    from medfuse.training import ShowEpochs, StopInTime, read_cases, train, train_folds
 
+    watchers = [ShowEpochs(settings.name), *([StopInTime(limit)] if limit else [])]
     table, loaded = read_cases(settings, manifest=manifest, progress=bar("studies", quiet=quiet))
     for study_key, lesion_id, reason in loaded.refused:
         log.warning("refused %s %s: %s", study_key, lesion_id, reason)
-    run = train(settings, out=out, manifest=table, cases=loaded.cases, callbacks=[ShowEpochs(settings.name)])
-    log.info("best epoch %d of %d; model %s in %s", run.best_epoch + 1, run.n_epochs, run.model_id, out / "model")
+    start = train_folds if settings.data.folds else train
+    run = start(settings, out=out, manifest=table, cases=loaded.cases, callbacks=watchers, resume=resume)
+    if not run.is_complete:
+        log.warning("the time was up after %d epochs; --resume goes on", run.n_epochs)
+    elif run.model_id:
+        log.info("best epoch %d of %d; model %s in %s", run.best_epoch + 1, run.n_epochs, run.model_id, out / "model")
     for name, value in run.auroc.items():
         log.info("test AUROC %s %.3f", name, value)
     if loaded.refused:
         raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def tune(
+    *,
+    config: Annotated[Path, typer.Option(help="What every trial starts from.")],
+    out: Out,
+    manifest: Annotated[Path | None, typer.Option(help="Instead of the config's manifest.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: optim.epochs=3.")
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="YAML, search: {optim.learning_rate: {low: 0.001, high: 0.1, log: true}, ...}.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="In all.")] = 20,
+    learning_rate: Annotated[
+        bool, typer.Option("--learning-rate", help="No search: a range test that suggests a learning rate.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search that OUT holds.")] = False,
+    max_time: Annotated[str, typer.Option(metavar="DURATION", help="Start no trial after it: 90m, 1h30m.")] = "",
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Search by the validation part alone: OUT/best.yaml, trials.csv and an MLflow run with one child a trial."""
+    from medfuse.config import load_config
+    from medfuse.progress import bar, parse_duration, start_logging
+
+    settings = load_config(config, overrides=set_ or [])
+    seconds = parse_duration(max_time) if max_time else float("inf")
+    start_logging(quiet=quiet, json_log=json_log)
+    from medfuse.training import (
+        TuneOptions,
+        check_space,
+        default_space,
+        find_learning_rate,
+        read_cases,
+        read_space,
+        split_cases,
+        tune,
+    )
+
+    searched = read_space(space) if space else default_space(settings)
+    check_space(settings, searched)
+    table, loaded = read_cases(settings, manifest=manifest, progress=bar("studies", quiet=quiet))
+    for study_key, lesion_id, reason in loaded.refused:
+        log.warning("refused %s %s: %s", study_key, lesion_id, reason)
+    parts = split_cases(loaded.cases, settings.data, seed=settings.seed)
+    if learning_rate:
+        curve = find_learning_rate(settings, train=parts.train, validation=parts.validation)
+        out.mkdir(parents=True, exist_ok=True)
+        curve.save(out / "learning_rate.csv")
+        log.info("suggested: optim.learning_rate=%.2g; see %s", curve.suggestion, out / "learning_rate.csv")
+    else:
+        options = TuneOptions(trials, seconds, resume, table.digest)
+        best = tune(settings, searched, train=parts.train, validation=parts.validation, out=out, options=options)
+        if best.trial >= 0:
+            log.info("best of %d: validation loss %.4f; see %s", best.n_trials, best.validation_loss, out / "best.yaml")
+    if loaded.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
+def sync(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, of its folds, or of a search.")],
+    *,
+    uri: Annotated[str, typer.Option(help="Another MLflow store, which gets all of it.")] = "",
+) -> None:
+    """Send to MLflow what a run logged while the store was away. What is there already is not logged again."""
+    from medfuse.progress import start_logging
+
+    start_logging()
+    from medfuse.training import sync
+
+    if left := sync(run, uri=uri):
+        raise TrainingError(f"sync {run.name}", f"{left} entries are not sent", expected="a store that answers")
+    log.info("all of %s is in MLflow", run)
 
 
 @app.command()
@@ -284,14 +379,15 @@ def score(
     json_log: JsonLog = False,
 ) -> None:
     """Score every study: OUT/predictions/part-*.parquet, refused.jsonl, warnings.jsonl. Goes on where it stopped."""
+    from medfuse.memory import prepare_process
     from medfuse.progress import bar, start_logging
 
+    prepare_process()
     start_logging(quiet=quiet, json_log=json_log)
-    from medfuse.inference import Predictor
     from medfuse.io import find_studies, load_pseudonymizer
     from medfuse.scoring import score
 
-    predictor = Predictor.load(model)
+    predictor = _load_predictor(model)
     unit, rule = predictor.preprocessing.unit, predictor.bundle.series
     entries, refused = find_studies(source, reports=reports, rois=rois, unit=unit, rule=rule)
     for reason, count in refused["reason"].value_counts().head(SHOWN_REASONS).items():
@@ -322,14 +418,15 @@ def explain(
     key_file: KeyFile = None,
 ) -> None:
     """Explain every case of a study: OUT/<case>/report.html, explanation.json, explanation.nii.gz."""
+    from medfuse.memory import prepare_process
     from medfuse.progress import start_logging
 
+    prepare_process()
     start_logging()
     from medfuse.explain import explain_study
-    from medfuse.inference import Predictor
     from medfuse.io import find_studies, load_pseudonymizer
 
-    predictor = Predictor.load(model)
+    predictor = _load_predictor(model)
     names = load_pseudonymizer(key_file)
     n_refused = 0
     unit, rule = predictor.preprocessing.unit, predictor.bundle.series
@@ -345,6 +442,17 @@ def explain(
             log.info("wrote %s", page / "report.html")
     if n_refused:
         raise typer.Exit(SOME_REFUSED)
+
+
+def _load_predictor(model: str) -> Predictor:
+    from medfuse.inference import Predictor
+
+    if not model.startswith(("models:/", "runs:/")):
+        return Predictor.load(model)
+    from medfuse.training import local_bundle
+
+    with local_bundle(model) as folder:
+        return Predictor.load(folder)
 
 
 @app.command()

@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medfuse.errors import ConfigError, nearest_name
+from medfuse.image_config import CacheConfig, ChannelConfig, ImageConfig
 from medfuse.types import Target
 
 __all__ = [
     "AttributeConfig",
+    "AugmentConfig",
     "BaselineConfig",
+    "CacheConfig",
+    "ChannelConfig",
+    "ComputeConfig",
     "DataConfig",
     "ImageConfig",
+    "LossConfig",
     "ModelConfig",
     "OptimConfig",
     "RunConfig",
@@ -25,6 +31,7 @@ __all__ = [
     "TargetConfig",
     "TextConfig",
     "TrackingConfig",
+    "flatten",
     "load_config",
 ]
 
@@ -32,36 +39,10 @@ MAX_CONFIG_BYTES = 1_000_000
 Modality = Literal["image", "text"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Voxels = Annotated[int, Field(ge=1, le=512)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ImageConfig(_Strict):
-    """How an image becomes a tensor: a box around the lesion, resampled once and windowed.
-
-    Parameters
-    ----------
-    size : tuple of int
-        Voxels of the box along R, A and S.
-    spacing_mm : float
-        Isotropic voxel spacing of the box.
-    window : tuple of float
-        Lowest and highest value, mapped to 0 and 1 and clipped there.
-    """
-
-    size: tuple[Voxels, Voxels, Voxels] = (32, 32, 32)
-    spacing_mm: Positive = 1.5
-    window: tuple[float, float] = (-1000.0, 400.0)
-
-    @field_validator("window")
-    @classmethod
-    def _low_before_high(cls, window: tuple[float, float]) -> tuple[float, float]:
-        if not window[0] < window[1]:
-            raise ValueError("the lowest value below the highest")
-        return window
 
 
 class TextConfig(_Strict):
@@ -135,21 +116,34 @@ class DataConfig(_Strict):
         Preparation of each modality.
     test_fold : int, optional
         Fold of the manifest that is kept for the test. None if the manifest has a ``split`` column.
+    folds : int, optional
+        Train so many times, each fold kept for the test once: the folds of the manifest, if it has so many, else
+        folds of patients by hash. None trains once.
     validation_fraction : float
         Share of the other patients held out for every choice made in training.
     unit : {"HU", "arbitrary"}
         Unit of the voxels of NIfTI images, which do not say it themselves.
     series : SeriesRule
         Which series of a study is its image, in scoring and explaining.
+    cache : CacheConfig
+        Where prepared images are kept.
     """
 
     manifest: str = "manifest.csv"
     image: ImageConfig = ImageConfig()
     text: TextConfig = TextConfig()
     test_fold: Annotated[int, Field(ge=0)] | None = 0
+    folds: Annotated[int, Field(ge=2)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     unit: Literal["HU", "arbitrary"] = "HU"
     series: SeriesRule = SeriesRule()
+    cache: CacheConfig = CacheConfig()
+
+    @model_validator(mode="after")
+    def _windows_are_of_hu(self) -> DataConfig:
+        if self.unit != "HU" and self.image.needs_hu:
+            raise ValueError("unit: HU for an intensity that is a window of CT by name")
+        return self
 
 
 class TargetConfig(_Strict):
@@ -225,6 +219,8 @@ class ModelConfig(_Strict):
         ``name`` and the component's options.
     modality_dropout : float
         Chance that a training case with both modalities loses one of them.
+    members : int
+        Models trained from different seeds whose mean answers.
     """
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] = ("image", "text")
@@ -235,6 +231,32 @@ class ModelConfig(_Strict):
     fusion: dict[str, Any] = {"name": "concatenation"}
     head: dict[str, Any] = {"name": "mlp"}
     modality_dropout: Share = 0.2
+    members: Annotated[int, Field(ge=1, le=50)] = 1
+
+
+class LossConfig(_Strict):
+    """What a wrong answer on a target costs.
+
+    Parameters
+    ----------
+    name : {"cross_entropy", "focal"}
+    gamma : float
+        Of the focal loss: how far cases that are answered well already are left alone; 0 is cross-entropy.
+    class_weights : {"none", "balanced"}
+        ``"balanced"`` gives each class the same total weight.
+    logit_adjustment : float
+        Times the logarithm of each class's share of the training cases, added to its logit in training alone.
+
+    Notes
+    -----
+    Source: Lin et al. 2017, Focal Loss, equation 5 (alpha is ``class_weights``); Menon et al. 2021, Long-tail
+    learning via logit adjustment, equation 10.
+    """
+
+    name: Literal["cross_entropy", "focal"] = "cross_entropy"
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+    class_weights: Literal["none", "balanced"] = "none"
+    logit_adjustment: Annotated[float, Field(ge=0)] = 0.0
 
 
 class OptimConfig(_Strict):
@@ -243,32 +265,118 @@ class OptimConfig(_Strict):
     Parameters
     ----------
     epochs : int
-        Upper bound; early stopping may end sooner.
+        Upper bound, and what the schedule spans; early stopping may end sooner.
+    batch_size : int
+        Cases a step and process group: of all processes together.
+    accumulate : int
+        Batches whose gradients are summed before the optimiser steps.
+    schedule : {"one_cycle", "cosine", "constant"}
+        Course of the learning rate.
+    warmup : float
+        Share of the steps in which the rate rises to ``learning_rate``.
+    clip_norm : float
+        Largest norm of the gradient; 0 leaves it as it is.
     patience : int
         Epochs without a better validation loss before stopping.
     weight_average : float
         Share of the old weights in the running mean that is validated and kept, a step; 0 keeps the newest.
-    augment : bool
-        Random turns and flips of training images; word dropout of training texts.
+    average_best : int
+        Epochs of lowest validation loss whose weights are averaged into the model.
     aligner_weight : float
         Weight of the alignment loss beside the classification loss.
     auxiliary_weight : float
         Weight of each single-modality classification loss.
     attribute_weight : float
         Weight of the mean loss over the attributes, beside that of the targets.
+    loss : LossConfig
+        Of the targets.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=2)] = 32
+    accumulate: Annotated[int, Field(ge=1)] = 1
     learning_rate: Positive = 2e-3
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     weight_average: Annotated[float, Field(ge=0, lt=1)] = 0.97
+    average_best: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] = 10
-    augment: bool = True
-    token_dropout: Share = 0.1
     aligner_weight: Annotated[float, Field(ge=0)] = 0.1
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.3
     attribute_weight: Annotated[float, Field(ge=0)] = 1.0
+    loss: LossConfig = LossConfig()
+
+
+class AugmentConfig(_Strict):
+    """Random changes of training cases; each is a function of the seed, the epoch and the case alone.
+
+    Parameters
+    ----------
+    mirror : tuple of {"R", "A", "S"}
+        Anatomical axes along which the box may be mirrored.
+    turn : bool
+        Turn a cubic box by right angles, which moves voxels without smoothing them.
+    rotate_degrees, scale, translate : float
+        Largest rotation about each axis in degrees, change of size as a share, and shift as a share of the box.
+    brightness, contrast, noise : float
+        Largest shift of the values, largest change of their spread as a share, and greatest standard deviation
+        of noise; values run from 0 to 1.
+    cutout : float
+        Edge of a block that is set to 0, as a share of the box; 0 for none.
+    token_dropout : float
+        Chance that a word becomes unknown.
+    shuffle_sentences : float
+        Chance that a report's sentences change places within their section.
+    drop_section : float
+        Chance that a report of several sections loses one.
+    synonyms : float
+        Chance that a finding is worded otherwise, as the lexicon words it.
+    """
+
+    mirror: tuple[Literal["R", "A", "S"], ...] = ("R", "A", "S")
+    turn: bool = True
+    rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    translate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    cutout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    token_dropout: Share = 0.1
+    shuffle_sentences: Share = 0.0
+    drop_section: Share = 0.0
+    synonyms: Share = 0.0
+
+
+class ComputeConfig(_Strict):
+    """What the training runs on.
+
+    Parameters
+    ----------
+    accelerator : {"auto", "cpu", "gpu"}
+    devices : int
+        Processes, one a device.
+    strategy : {"auto", "ddp"}
+        ``"ddp"`` for several processes; each gets an equal share of every batch.
+    precision : {"float32", "bfloat16"}
+        Of the image encoder's convolutions in training; answers are always computed in float32.
+    workers : int
+        Processes that prepare samples beside the training; the results are the same for any number.
+    threads : int
+        Of torch; 0 leaves the choice to it. Results are equal to the bit only for equal numbers.
+    deterministic : bool
+        Refuse GPU operations whose results vary from run to run.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0)] = 0
+    deterministic: bool = False
 
 
 class TrackingConfig(_Strict):
@@ -277,12 +385,31 @@ class TrackingConfig(_Strict):
     Parameters
     ----------
     uri : str
-        MLflow tracking URI; empty for a sqlite store beside the run's folder.
+        MLflow tracking URI; empty for a sqlite store beside the run's folder. Passwords go into the environment.
     experiment : str
+    register_model : bool
+        Enter the finished model into the registry, under the alias ``candidate``.
+    registered_model : str
+        Its name there; empty for the run's name.
+    patience_s : float
+        Seconds that the end of a run waits for a store that does not move.
+    system_metrics_s : float
+        Seconds between figures of load and memory; 0 logs none.
     """
 
     uri: str = ""
     experiment: str = "medfuse"
+    register_model: bool = True
+    registered_model: str = ""
+    patience_s: Positive = 60.0
+    system_metrics_s: Annotated[float, Field(ge=0)] = 10.0
+
+    @model_validator(mode="after")
+    def _no_password(self) -> TrackingConfig:
+        # It would be written into every run's folder, and into the store for all to read.
+        if "@" in self.uri.partition("://")[2].partition("/")[0]:
+            raise ValueError("no user or password in tracking.uri: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD")
+        return self
 
 
 class RunConfig(_Strict):
@@ -296,6 +423,8 @@ class RunConfig(_Strict):
     baselines: tuple[BaselineConfig, ...] = ()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
+    augment: AugmentConfig = AugmentConfig()
+    compute: ComputeConfig = ComputeConfig()
     tracking: TrackingConfig = TrackingConfig()
 
 
@@ -337,6 +466,33 @@ def load_config(source: Path | Mapping[str, Any], *, overrides: Sequence[str] = 
         return RunConfig.model_validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
         raise _explain(error, where) from error
+
+
+def flatten(content: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
+    """Write nested keys as dotted ones.
+
+    Parameters
+    ----------
+    content : mapping
+    prefix : str
+        Put before each key.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> flatten({"optim": {"epochs": 3}, "seed": 0})
+    {'optim.epochs': '3', 'seed': '0'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, prefix=f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = str(value)
+    return flat
 
 
 def _read_yaml(path: Path) -> Any:
@@ -403,6 +559,7 @@ def _keys_beside(location: Sequence[str]) -> list[str]:
 _IN_LISTS: dict[str, type[BaseModel]] = {
     "attributes": AttributeConfig,
     "baselines": BaselineConfig,
+    "channels": ChannelConfig,
     "targets": TargetConfig,
 }
 

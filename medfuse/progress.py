@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-__all__ = ["Progress", "bar", "counted", "start_logging"]
+from medfuse.errors import UsageError
+
+__all__ = ["Progress", "bar", "counted", "parse_duration", "start_logging"]
 
 T = TypeVar("T")
 LINE_EVERY_S = 5.0
@@ -133,3 +136,35 @@ class _JsonFormatter(logging.Formatter):
 
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
         return json.dumps({"time": when, "level": record.levelname.lower(), "message": record.getMessage()})
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a user means.
+
+    Parameters
+    ----------
+    text : str
+        Seconds, or numbers with d, h, m and s, or SLURM's ``[days-]hours:minutes:seconds``.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    UsageError
+        If it is no duration above 0.
+
+    Examples
+    --------
+    >>> parse_duration("90"), parse_duration("1h30m"), parse_duration("1-02:00:00")
+    (90.0, 5400.0, 93600.0)
+    """
+    clock = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d+):(\d+)", text)
+    words = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text)
+    found = clock or words
+    parts = found.groups() if found else ()
+    seconds = sum(float(part or 0) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
+    if not seconds:
+        raise UsageError("duration", f"found {text!r}", expected="seconds, or as in 90m, 1h30m, 1-02:00:00")
+    return seconds

@@ -34,6 +34,10 @@ class Sample:
         Class index by target; a target with an unknown label is left out.
     doubts : tuple of str
         Why an answer on this case deserves no trust.
+    draws : Tensor, shape (P,), float32, in [0, 1), optional
+        What the random changes of the batch do to this case; None outside training.
+    image_features : Tensor, shape (S,), float32, optional
+        What the image encoder's ``describe`` gives of this very image; None if it is not known.
     """
 
     case: CaseId
@@ -42,6 +46,8 @@ class Sample:
     flags: Tensor | None = None
     targets: Mapping[str, int] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    draws: Tensor | None = None
+    image_features: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.image is None and self.token_ids is None:
@@ -73,6 +79,10 @@ class Batch:
         Class index; 0 where unknown.
     target_mask : mapping of str to Tensor of shape (B,), bool
         True where the label is known.
+    draws : Tensor, shape (B, P), float32
+        See `Sample`; P is 0 outside training.
+    image_features : Tensor, shape (B, S), float32
+        See `Sample`; S is 0 unless those of every image are known. Whatever changes the images drops them.
     """
 
     cases: tuple[CaseId, ...]
@@ -84,6 +94,8 @@ class Batch:
     present: Tensor
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     target_mask: Mapping[str, Tensor] = field(default_factory=dict)
+    draws: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    image_features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     def __len__(self) -> int:
         return len(self.cases)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from medfuse.config import RunConfig, load_config
 from medfuse.data import Case
+from medfuse.data.prepared import CACHE_DIR
 from medfuse.inference import Predictor, save_bundle
 from medfuse.io import Manifest, Pseudonymizer, StudyEntry, read_manifest, read_study, write_nifti
 from medfuse.io.pseudonyms import CONFIG_DIR
@@ -50,9 +51,10 @@ class Toy:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_key_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep every test away from the user's own pseudonym key."""
+    """Keep every test away from the user's own pseudonym key and cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CONFIG_DIR, str(tmp_path_factory.mktemp("config")))
+        patch.setenv(CACHE_DIR, str(tmp_path_factory.mktemp("cache")))
         yield
 
 
@@ -117,7 +119,7 @@ def toy_config(toy: Toy) -> RunConfig:
         "name": "toy",
         "data": {
             "manifest": str(toy.manifest.path),
-            "image": {"size": [SIZE] * 3, "spacing_mm": 1.0, "window": [-200.0, 600.0]},
+            "image": {"size": [SIZE] * 3, "spacing_mm": 1.0, "channels": [{"intensity": [-200.0, 600.0]}]},
             "text": {"sections": ["findings"], "max_length": 32, "vocabulary_size": 200},
             "validation_fraction": 0.3,
         },
@@ -137,14 +139,13 @@ def toy_config(toy: Toy) -> RunConfig:
 
 @pytest.fixture(scope="session")
 def toy_cases(toy: Toy, toy_config: RunConfig, names: Pseudonymizer) -> tuple[Case, ...]:
-    from medfuse.data import load_cases
+    from medfuse.data import Preparer, load_cases
     from medfuse.training.fitting import make_preprocessing
 
     loaded = load_cases(
         toy.manifest,
-        preprocessing=make_preprocessing(toy_config),
+        preparer=Preparer(make_preprocessing(toy_config), names),
         targets=[target.build() for target in toy_config.targets],
-        pseudonymizer=names,
     )
     assert not loaded.refused
     return loaded.cases

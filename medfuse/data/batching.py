@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from medfuse.tensors import Batch, Sample
@@ -53,6 +54,7 @@ def collate(
     n_flags = next((len(s.flags) for s in samples if s.flags is not None), 0)
     tokens = [absent_text if s.token_ids is None else s.token_ids for s in samples]
     mask = [torch.full((len(t),), known) for t, known in zip(tokens, has["text"], strict=True)]
+    n_draws = next((len(s.draws) for s in samples if s.draws is not None), 0)
     return Batch(
         cases=tuple(s.case for s in samples),
         modalities=modalities,
@@ -63,4 +65,16 @@ def collate(
         present=torch.tensor([[has[m][b] for m in modalities] for b in range(len(samples))]),
         targets={name: torch.tensor([s.targets.get(name, 0) for s in samples]) for name in targets},
         target_mask={name: torch.tensor([name in s.targets for s in samples]) for name in targets},
+        image_features=_image_features(samples),
+        draws=torch.stack([torch.zeros(n_draws) if s.draws is None else s.draws for s in samples]),
     )
+
+
+def _image_features(samples: Sequence[Sample]) -> Tensor:
+    """Stack what is known of the images, zeros where there is none; of no case unless of all."""
+    known = [s.image_features for s in samples if s.image is not None]
+    first = known[0] if known else None
+    if first is None or any(features is None for features in known):
+        return torch.zeros(len(samples), 0)
+    absent = torch.zeros_like(first)
+    return torch.stack([absent if s.image is None or s.image_features is None else s.image_features for s in samples])

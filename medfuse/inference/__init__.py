@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medfuse.inference.bundle import Bundle, build_for, load_bundle, save_bundle
+    from medfuse.inference.bundle import Bundle, build_for, build_member_for, load_bundle, save_bundle
     from medfuse.inference.calibration import Calibration
     from medfuse.inference.predictor import Predictor, predict_logits
 
@@ -15,12 +15,22 @@ _HOME = {
     "Calibration": "calibration",
     "Predictor": "predictor",
     "build_for": "bundle",
+    "build_member_for": "bundle",
     "load_bundle": "bundle",
     "predict_logits": "predictor",
     "save_bundle": "bundle",
 }
 
-__all__ = ["Bundle", "Calibration", "Predictor", "build_for", "load_bundle", "predict_logits", "save_bundle"]
+__all__ = [
+    "Bundle",
+    "Calibration",
+    "Predictor",
+    "build_for",
+    "build_member_for",
+    "load_bundle",
+    "predict_logits",
+    "save_bundle",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from medfuse.config import ModelConfig, SeriesRule, TargetConfig
 from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, ConfigError, UsageError
 from medfuse.inference.calibration import Calibration, conditions_of
-from medfuse.models import StudyClassifier, build_model, self_contained
+from medfuse.models import Ensemble, StudyClassifier, build_model, self_contained
 from medfuse.text import tokenizer_from_json
 from medfuse.types import Target
 
-__all__ = ["Bundle", "build_for", "load_bundle", "save_bundle"]
+__all__ = ["Bundle", "build_for", "build_member_for", "load_bundle", "save_bundle"]
 
 FORMAT = 1
 CHECKSUMS = "sha256"
@@ -31,7 +32,7 @@ class Bundle:
 
     Parameters
     ----------
-    model : StudyClassifier
+    model : StudyClassifier or Ensemble
     config : ModelConfig
     preprocessing : Preprocessing
     targets : tuple of Target
@@ -47,7 +48,7 @@ class Bundle:
         Which series of a study the model sees, where several are volumes.
     """
 
-    model: StudyClassifier
+    model: StudyClassifier | Ensemble
     config: ModelConfig
     preprocessing: Preprocessing
     targets: tuple[Target, ...]
@@ -200,7 +201,9 @@ def _check_complete(
             raise ValueError(target.name)
 
 
-def build_for(preprocessing: Preprocessing, config: ModelConfig, targets: Sequence[Target]) -> StudyClassifier:
+def build_for(
+    preprocessing: Preprocessing, config: ModelConfig, targets: Sequence[Target]
+) -> StudyClassifier | Ensemble:
     """Build the model of a configuration for the samples that a preprocessing gives.
 
     Raises
@@ -208,6 +211,13 @@ def build_for(preprocessing: Preprocessing, config: ModelConfig, targets: Sequen
     ConfigError
         See `medfuse.models.build_model`.
     """
+    if config.members == 1:
+        return build_member_for(preprocessing, config, targets)
+    return Ensemble([build_member_for(preprocessing, config, targets) for _ in range(config.members)])
+
+
+def build_member_for(preprocessing: Preprocessing, config: ModelConfig, targets: Sequence[Target]) -> StudyClassifier:
+    """Build one member of that model, which is the model itself if it has no other."""
     tokenizer = preprocessing.tokenizer
     return build_model(
         config,
@@ -221,7 +231,7 @@ def build_for(preprocessing: Preprocessing, config: ModelConfig, targets: Sequen
 
 def _build(
     config: ModelConfig, targets: tuple[Target, ...], preprocessing: Preprocessing, where: str
-) -> StudyClassifier:
+) -> StudyClassifier | Ensemble:
     if "text" in config.modalities and preprocessing.tokenizer is None:
         raise BundleError(where, f"found no {TOKENIZER}", expected="the tokenizer of a model that reads text")
     try:
@@ -231,7 +241,7 @@ def _build(
         raise BundleError(where, f"found a model that cannot be built{found}") from error
 
 
-def _load_weights(model: StudyClassifier, data: bytes, where: str) -> None:
+def _load_weights(model: nn.Module, data: bytes, where: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medfuse.models.build import build_model, list_components, pretrained_tokenizer, self_contained
     from medfuse.models.classifier import StudyClassifier
-    from medfuse.models.losses import classification_loss, study_loss
+    from medfuse.models.ensemble import Ensemble
+    from medfuse.models.losses import TargetLoss, study_loss
 
 _HOME = {
+    "Ensemble": "ensemble",
     "StudyClassifier": "classifier",
+    "TargetLoss": "losses",
     "build_model": "build",
-    "classification_loss": "losses",
     "list_components": "build",
     "pretrained_tokenizer": "build",
     "self_contained": "build",
@@ -21,9 +23,10 @@ _HOME = {
 }
 
 __all__ = [
+    "Ensemble",
     "StudyClassifier",
+    "TargetLoss",
     "build_model",
-    "classification_loss",
     "list_components",
     "pretrained_tokenizer",
     "self_contained",

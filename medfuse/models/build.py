@@ -11,6 +11,7 @@ from torch import nn
 from medfuse.config import ModelConfig
 from medfuse.models.aligners import ALIGNERS
 from medfuse.models.classifier import StudyClassifier, projection
+from medfuse.models.ensemble import Ensemble
 from medfuse.models.fusions import FUSIONS
 from medfuse.models.heads import HEADS, Head
 from medfuse.models.image_encoders import IMAGE_ENCODERS, ImageEncoder
@@ -39,7 +40,7 @@ def build_model(
     vocabulary_size: int,
     n_flags: int = 0,
 ) -> StudyClassifier:
-    """Build the model of a configuration.
+    """Build one model of a configuration; its ``members`` are not read.
 
     Parameters
     ----------
@@ -119,11 +120,12 @@ def pretrained_tokenizer(config: ModelConfig) -> str | None:
     return encoder.tokenizer_json(config.text_encoder)
 
 
-def self_contained(config: ModelConfig, model: StudyClassifier) -> ModelConfig:
+def self_contained(config: ModelConfig, model: StudyClassifier | Ensemble) -> ModelConfig:
     """Return the configuration that rebuilds a model from its saved weights, whatever files it was made from."""
     if "text" not in config.modalities:
         return config
-    encoder = cast(TextEncoder, model.encoders["text"])
+    member = cast(StudyClassifier, model.members[0] if isinstance(model, Ensemble) else model)
+    encoder = cast(TextEncoder, member.encoders["text"])
     return config.model_copy(update={"text_encoder": encoder.saved_options(config.text_encoder)})
 
 

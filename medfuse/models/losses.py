@@ -2,58 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medfuse.config import OptimConfig
+from medfuse.config import LossConfig, OptimConfig
+from medfuse.errors import ConfigError
 from medfuse.models.aligners import Aligner
 from medfuse.tensors import Batch, ModelOutput
 from medfuse.types import Target
 
-__all__ = ["classification_loss", "study_loss"]
+__all__ = ["TargetLoss", "study_loss"]
 
 
-def classification_loss(logits: Tensor, labels: Tensor, known: Tensor, target: Target) -> Tensor:
-    """Return the mean cross-entropy over the cases whose label is known.
+class TargetLoss:
+    """The mean loss over the cases whose label is known.
 
     Parameters
     ----------
-    logits : Tensor, shape (B, N)
-        N is 1 for a binary target.
-    labels : Tensor, shape (B,), int64
-        Class index; anything where not known.
-    known : Tensor, shape (B,), bool
     target : Target
+    config : LossConfig
+    counts : sequence of int, optional
+        Training cases of each class; needed for class weights and logit adjustment.
 
-    Returns
-    -------
-    Tensor, shape ()
-        Zero, with a graph, if no label is known.
+    Raises
+    ------
+    ConfigError
+        If they are needed and a class has no case.
+
+    Notes
+    -----
+    Source: Lin et al. 2017, Focal Loss, equation 5; Menon et al. 2021, Long-tail learning via logit adjustment,
+    equation 10. In several processes the mean is that over all of them.
 
     Examples
     --------
     >>> target = Target("malignancy", "binary", ("negative", "positive"))
     >>> one = torch.ones(1, dtype=torch.int64)
-    >>> round(float(classification_loss(torch.zeros(1, 1), one, one.bool(), target)), 4)
+    >>> round(float(TargetLoss(target, LossConfig())(torch.zeros(1, 1), one, one.bool())), 4)
     0.6931
     """
-    labels = torch.where(known, labels, 0)
-    if target.kind == "binary":
-        each = F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), reduction="none")
-    else:
-        each = F.cross_entropy(logits, labels, reduction="none")
-    return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+    def __init__(self, target: Target, config: LossConfig, *, counts: Sequence[int] = ()) -> None:
+        self.target = target
+        self.config = config
+        self._weights: Tensor | None = None
+        self._shift: Tensor | None = None
+        if config.class_weights == "none" and not config.logit_adjustment:
+            return
+        if len(counts) != len(target.classes) or min(counts) < 1:
+            found = f"found no training case of a class of {target.name!r}"
+            raise ConfigError("optim.loss", found, expected="cases of every class, or neither weights nor adjustment")
+        shares = torch.tensor(counts, dtype=torch.float32) / sum(counts)
+        if config.class_weights == "balanced":
+            self._weights = 1 / (len(counts) * shares)
+        if config.logit_adjustment:
+            self._shift = config.logit_adjustment * shares.log()
+
+    def __call__(self, logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+        """Return the loss, shape (); zero, with a graph, if no label is known.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (B, N)
+            N is 1 for a binary target.
+        labels : Tensor, shape (B,), int64
+            Class index; anything where not known.
+        known : Tensor, shape (B,), bool
+        """
+        labels = torch.where(known, labels, 0)
+        if self._shift is not None:
+            shift = self._shift.to(logits)
+            logits = logits + (shift[1] - shift[0] if self.target.kind == "binary" else shift)
+        if self.target.kind == "binary":
+            each = F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), reduction="none")
+        else:
+            each = F.cross_entropy(logits, labels, reduction="none")
+        if self.config.name == "focal":
+            each = (1 - torch.exp(-each)).clamp(min=1e-12) ** self.config.gamma * each
+        if self._weights is not None:
+            each = each * self._weights.to(logits)[labels]
+        return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
 
 
 def study_loss(
     output: ModelOutput,
     batch: Batch,
     *,
-    targets: Sequence[Target],
-    attributes: Sequence[Target] = (),
+    targets: Mapping[str, TargetLoss],
+    attributes: Mapping[str, TargetLoss],
     optim: OptimConfig,
     aligner: Aligner,
 ) -> dict[str, Tensor]:
@@ -63,8 +102,9 @@ def study_loss(
     ----------
     output : ModelOutput
     batch : Batch
-    targets : sequence of Target
-    attributes : sequence of Target
+    targets : mapping of str to TargetLoss
+        By the target's name.
+    attributes : mapping of str to TargetLoss
         Learnt beside the targets, from the fused vector and from each modality alone.
     optim : OptimConfig
         Holds the weights of the parts.
@@ -76,14 +116,13 @@ def study_loss(
         ``classification``, ``alignment``, ``auxiliary``, ``attributes`` and their weighted sum ``total``.
     """
     zero = next(iter(output.logits.values())).sum() * 0.0
+    fused = {name: _fused_loss(output, batch, name, loss) for name, loss in (*targets.items(), *attributes.items())}
+    alone = {name: _single_loss(output, batch, name, loss) for name, loss in (*targets.items(), *attributes.items())}
     parts = {
-        "classification": sum((_fused_loss(output, batch, target) for target in targets), zero),
+        "classification": sum((fused[name] for name in targets), zero),
         "alignment": aligner(output.embeddings, batch.present),
-        "auxiliary": sum((_single_loss(output, batch, target) for target in targets), zero),
-        "attributes": sum(
-            (_fused_loss(output, batch, one) + _single_loss(output, batch, one) for one in attributes), zero
-        )
-        / max(len(attributes), 1),
+        "auxiliary": sum((alone[name] for name in targets), zero),
+        "attributes": sum((fused[name] + alone[name] for name in attributes), zero) / max(len(attributes), 1),
     }
     total = (
         parts["classification"]
@@ -94,17 +133,16 @@ def study_loss(
     return {"total": total, **parts}
 
 
-def _fused_loss(output: ModelOutput, batch: Batch, target: Target) -> Tensor:
-    labels, known = batch.targets[target.name], batch.target_mask[target.name]
-    return classification_loss(output.logits[target.name], labels, known, target)
+def _fused_loss(output: ModelOutput, batch: Batch, name: str, loss: TargetLoss) -> Tensor:
+    return loss(output.logits[name], batch.targets[name], batch.target_mask[name])
 
 
-def _single_loss(output: ModelOutput, batch: Batch, target: Target) -> Tensor:
+def _single_loss(output: ModelOutput, batch: Batch, name: str, loss: TargetLoss) -> Tensor:
     """Return the sum of each present modality's own loss; zero outside training."""
-    labels, known = batch.targets[target.name], batch.target_mask[target.name]
+    labels, known = batch.targets[name], batch.target_mask[name]
     losses = [
-        classification_loss(output.auxiliary[name][target.name], labels, known & batch.present[:, column], target)
-        for column, name in enumerate(batch.modalities)
-        if name in output.auxiliary
+        loss(output.auxiliary[modality][name], labels, known & batch.present[:, column])
+        for column, modality in enumerate(batch.modalities)
+        if modality in output.auxiliary
     ]
-    return torch.stack(losses).sum() if losses else output.logits[target.name].sum() * 0.0
+    return torch.stack(losses).sum() if losses else output.logits[name].sum() * 0.0

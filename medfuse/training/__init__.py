@@ -6,35 +6,63 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medfuse.training.callbacks import ShowEpochs
+    from medfuse.training.callbacks import ShowEpochs, StopInTime
     from medfuse.training.fitting import Fit, fit
-    from medfuse.training.folds import cross_fit
+    from medfuse.training.folds import cross_fit, train_folds
+    from medfuse.training.learning_rate import find_learning_rate
+    from medfuse.training.mlflow_models import local_bundle
+    from medfuse.training.parts import split_cases
     from medfuse.training.runs import Run, config_digest, find_run, read_cases, run_versions, train
+    from medfuse.training.search import check_space, default_space, read_space
+    from medfuse.training.tracking import sync
+    from medfuse.training.tuning import TuneOptions, tune
 
 _HOME = {
     "Fit": "fitting",
     "Run": "runs",
     "ShowEpochs": "callbacks",
+    "StopInTime": "callbacks",
+    "TuneOptions": "tuning",
+    "check_space": "search",
     "config_digest": "runs",
     "cross_fit": "folds",
+    "default_space": "search",
+    "find_learning_rate": "learning_rate",
     "find_run": "runs",
     "fit": "fitting",
+    "local_bundle": "mlflow_models",
     "read_cases": "runs",
+    "read_space": "search",
     "run_versions": "runs",
+    "split_cases": "parts",
+    "sync": "tracking",
     "train": "runs",
+    "train_folds": "folds",
+    "tune": "tuning",
 }
 
 __all__ = [
     "Fit",
     "Run",
     "ShowEpochs",
+    "StopInTime",
+    "TuneOptions",
+    "check_space",
     "config_digest",
     "cross_fit",
+    "default_space",
+    "find_learning_rate",
     "find_run",
     "fit",
+    "local_bundle",
     "read_cases",
+    "read_space",
     "run_versions",
+    "split_cases",
+    "sync",
     "train",
+    "train_folds",
+    "tune",
 ]
 
 

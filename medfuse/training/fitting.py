@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-import warnings
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import lightning
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from medfuse.config import RunConfig
-from medfuse.data import Augmentation, Case, CaseDataset, Preprocessing, collate, to_samples
+from medfuse.config import LossConfig, RunConfig
+from medfuse.data import Case, Preprocessing, to_samples
 from medfuse.errors import DataError, TrainingError
 from medfuse.evaluation import choose_threshold, fit_calibration
-from medfuse.inference import Bundle, Calibration, build_for, predict_logits
+from medfuse.inference import Bundle, Calibration, build_for, build_member_for, predict_logits
 from medfuse.inference.calibration import conditions_of
 from medfuse.inference.predictor import modalities_of
-from medfuse.models import pretrained_tokenizer
+from medfuse.models import TargetLoss, pretrained_tokenizer
 from medfuse.tensors import Sample
 from medfuse.text import PretrainedTokenizer, ReportTokenizer, TextTokenizer
-from medfuse.training.callbacks import KeepBest, StartEpoch
+from medfuse.training.callbacks import KeepBest, StopInTime
+from medfuse.training.case_data import CaseData
+from medfuse.training.epochs import run_epochs
 from medfuse.training.module import ClassifierModule
 from medfuse.types import Target
 
@@ -43,12 +44,15 @@ class Fit:
     history : tuple of dict
         Figures of each epoch.
     best_epoch : int
-        Counted from 0.
+        Counted from 0; of an ensemble, its first member's.
+    is_complete : bool
+        False if the time was up before the last epoch.
     """
 
     bundle: Bundle
     history: tuple[dict[str, float], ...]
     best_epoch: int
+    is_complete: bool = True
 
 
 def make_preprocessing(config: RunConfig, texts: Sequence[str] = ()) -> Preprocessing:
@@ -89,8 +93,9 @@ def fit(
     validation: Sequence[Case],
     checkpoints: Path | None = None,
     callbacks: Sequence[lightning.Callback] = (),
+    resume: bool = False,
 ) -> Fit:
-    """Train, keep the best epoch, calibrate.
+    """Train, keep the best epochs, calibrate.
 
     Parameters
     ----------
@@ -98,9 +103,11 @@ def fit(
     train, validation : sequence of Case
         Of different patients. Every choice (epoch, temperature, threshold) is made on ``validation``.
     checkpoints : Path, optional
-        Folder for the weights of the best and the last epoch.
+        Folder for the weights of the best epoch and, once an epoch, the whole state.
     callbacks : sequence of lightning.Callback
-        For progress and tracking.
+        For progress, tracking, and a limit of the time (`medfuse.training.callbacks.StopInTime`).
+    resume : bool
+        Go on from the state in ``checkpoints``, if there is one, to the very model that an unbroken training gives.
 
     Returns
     -------
@@ -108,96 +115,92 @@ def fit(
 
     Raises
     ------
+    ConfigError
+        If the options do not go together.
     DataError
         If a part has no case or lacks one of the classes.
     TrainingError
-        If the loss is not finite.
+        If a loss or gradient is not finite, or no epoch was finished in time.
     """
-    lightning.seed_everything(config.seed, verbose=False)
+    if config.compute.threads:
+        torch.set_num_threads(config.compute.threads)
     texts = [c.text.text for c in train if c.text] if "text" in config.model.modalities else []
     preprocessing = make_preprocessing(config, texts)
     targets = tuple(target.build() for target in config.targets)
-    attributes = {attribute.column: attribute.build() for attribute in config.attributes}
-    learnt = (*targets, *attributes.values())
-    model = build_for(preprocessing, config.model, learnt)
-    parts = {
-        name: to_samples(cases, preprocessing, attributes=attributes)
-        for name, cases in (("train", train), ("validation", validation))
-    }
-    for name, samples in parts.items():
-        check_classes(name, [sample.targets for sample in samples], targets)
-
-    optim = config.optim
-    augmentation = Augmentation(token_dropout=optim.token_dropout) if optim.augment else None
-    stack = partial(
-        collate,
-        modalities=preprocessing.modalities,
-        image_shape=preprocessing.image_shape,
-        targets=[t.name for t in learnt],
-    )
-    dataset = CaseDataset(parts["train"], augmentation=augmentation, seed=config.seed)
-    loader: DataLoader[Sample] = DataLoader(
-        dataset,
-        batch_size=min(optim.batch_size, len(dataset)),
-        shuffle=True,
-        drop_last=True,  # a last batch of one case has no other to contrast or normalise with
-        collate_fn=stack,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
-    held_out: DataLoader[Sample] = DataLoader(CaseDataset(parts["validation"]), batch_size=128, collate_fn=stack)
-    keep = KeepBest(patience=optim.patience, folder=checkpoints)
-    module = ClassifierModule(
-        model,
-        targets=targets,
-        attributes=tuple(attributes.values()),
-        optim=optim,
-        steps=optim.epochs * len(loader),
-    )
-    _run(module, loader, held_out, [StartEpoch(dataset), keep, *callbacks], epochs=optim.epochs)
-    if not keep.best_weights:
-        raise TrainingError(
-            "training", "no epoch had a finite validation loss", expected="a smaller optim.learning_rate"
-        )
+    for name, cases in (("train", train), ("validation", validation)):
+        check_classes(name, [case.targets for case in cases], targets)
+    parts = {"train": train, "validation": validation}
+    limits = [one for one in callbacks if isinstance(one, StopInTime)]
+    members: list[KeepBest] = []
+    for number in range(config.model.members):
+        seeded = config.model_copy(update={"seed": config.seed + number})
+        folder = checkpoints / f"member-{number}" if checkpoints and config.model.members > 1 else checkpoints
+        try:
+            members.append(
+                _fit_member(seeded, preprocessing, parts, checkpoints=folder, callbacks=callbacks, resume=resume)
+            )
+        except TrainingError:
+            if members and any(limit.is_up for limit in limits):
+                break  # there was no time for this one's first epoch; the others answer without it
+            raise
+    model_config = config.model.model_copy(update={"members": len(members)})
     # Without the attributes' heads, which have done their work.
-    model = build_for(preprocessing, config.model, targets)
-    model.load_state_dict({name: keep.best_weights[name] for name in model.state_dict()})
-    prevalence = {t.name: _share_positive(parts["train"], t.name) for t in targets}
-    bundle = Bundle(model.cpu().eval(), config.model, preprocessing, targets, {}, prevalence, series=config.data.series)
-    calibrated = replace(bundle, calibration=calibrate(bundle, parts["validation"]))
-    return Fit(calibrated, tuple(keep.history), keep.best_epoch)
+    model = build_for(preprocessing, model_config, targets)
+    model.load_state_dict(_joined_weights(members, list(model.state_dict())))
+    prevalence = {target.name: _share_positive(train, target) for target in targets}
+    bundle = Bundle(model.cpu().eval(), model_config, preprocessing, targets, {}, prevalence, series=config.data.series)
+    calibrated = replace(bundle, calibration=calibrate(bundle, to_samples(validation, preprocessing)))
+    history = tuple(
+        row if config.model.members == 1 else {"member": float(number), **row}
+        for number, keep in enumerate(members)
+        for row in keep.history
+    )
+    is_complete = len(members) == config.model.members and not any(limit.is_up for limit in limits)
+    return Fit(calibrated, history, members[0].best_epoch, is_complete)
 
 
-def _run(
-    module: ClassifierModule,
-    loader: DataLoader[Sample],
-    held_out: DataLoader[Sample],
-    callbacks: Sequence[lightning.Callback],
+def _fit_member(
+    config: RunConfig,
+    preprocessing: Preprocessing,
+    parts: Mapping[str, Sequence[Case]],
     *,
-    epochs: int,
-) -> None:
-    # Lightning reports the machine at every start and advises on workers; samples are in memory here.
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*number of training batches.*")
-        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-        # A frozen encoder stays in eval mode on purpose.
-        warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training.*")
-        # Lightning 2.6 asks torch 2.13 for a leaf in a way that torch is about to retire.
-        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
-        trainer = lightning.Trainer(
-            max_epochs=epochs,
-            accelerator="auto",
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            gradient_clip_val=1.0,
-            callbacks=list(callbacks),
-        )
-        trainer.fit(module, loader, held_out)
+    checkpoints: Path | None,
+    callbacks: Sequence[lightning.Callback],
+    resume: bool,
+) -> KeepBest:
+    """Train one model from its seed; return what was kept of its epochs."""
+    lightning.seed_everything(config.seed, verbose=False)
+    train = parts["train"]
+    losses = {
+        target.name: TargetLoss(target, config.optim.loss, counts=_class_counts(train, target))
+        for target in (item.build() for item in config.targets)
+    }
+    attributes = {one.name: TargetLoss(one, LossConfig()) for one in (item.build() for item in config.attributes)}
+    learnt = [loss.target for loss in (*losses.values(), *attributes.values())]
+    data = CaseData(config, preprocessing, train=train, validation=parts["validation"])
+    module = ClassifierModule(
+        build_member_for(preprocessing, config.model, learnt),
+        losses=losses,
+        attributes=attributes,
+        optim=config.optim,
+        steps=config.optim.epochs * math.ceil(data.n_batches / config.optim.accumulate),
+    )
+    keep = KeepBest(patience=config.optim.patience, n_best=config.optim.average_best, folder=checkpoints)
+    state = checkpoints / "last" / "state.safetensors" if checkpoints else None
+    run_epochs(module, data, callbacks=[keep, *callbacks], state=state, resume=resume)
+    if not keep.best_weights:
+        found = "no epoch had a finite validation loss"
+        raise TrainingError("training", found, expected="a smaller optim.learning_rate")
+    return keep
+
+
+def _joined_weights(members: Sequence[KeepBest], names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the weights that an ensemble, or the one model, is made of."""
+    if len(members) == 1:
+        weights = members[0].best_weights
+        return {name: weights[name] for name in names}
+    each = {f"members.{k}.{name}": t for k, keep in enumerate(members) for name, t in keep.best_weights.items()}
+    return {name: each[name] for name in names}
 
 
 def check_classes(part: str, labels: Sequence[Mapping[str, int]], targets: Sequence[Target]) -> None:
@@ -223,9 +226,14 @@ def check_classes(part: str, labels: Sequence[Mapping[str, int]], targets: Seque
             raise DataError(f"{part} part", message, expected="cases of every class")
 
 
-def _share_positive(samples: Sequence[Sample], target: str) -> float:
-    known = [sample.targets[target] for sample in samples if target in sample.targets]
-    return sum(known) / len(known)
+def _class_counts(cases: Sequence[Case], target: Target) -> list[int]:
+    known = [case.targets[target.name] for case in cases if target.name in case.targets]
+    return [known.count(index) for index in range(len(target.classes))]
+
+
+def _share_positive(cases: Sequence[Case], target: Target) -> float:
+    counts = _class_counts(cases, target)
+    return counts[-1] / sum(counts)
 
 
 def calibrate(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[str, Calibration]]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import lightning
 import pandas as pd
 
 from medfuse.config import RunConfig
 from medfuse.data import Case
 from medfuse.errors import DataError
+from medfuse.io import Manifest
+from medfuse.splits import fold_of
 from medfuse.training.fitting import fit
 from medfuse.training.parts import split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
+from medfuse.training.runs import Run, run_record, test_figures, train, write_config, write_record
 
-__all__ = ["cross_fit"]
+__all__ = ["cross_fit", "in_folds", "train_folds"]
 
 
 def cross_fit(
@@ -30,7 +35,7 @@ def cross_fit(
     config : RunConfig
         Its ``test_fold`` is not used; every choice is made on patients held out of the training folds.
     cases : sequence of Case
-        With a ``fold`` in their row; a ``split`` there is not read.
+        See `in_folds`.
     on_fold : callable
         Called with the fold and its best epoch when a fold is done.
 
@@ -46,9 +51,7 @@ def cross_fit(
     DataError
         If a case has no fold, a part is empty or a patient is in two.
     """
-    if not all(case.row.get("fold", "").isdigit() for case in cases):
-        raise DataError("manifest.csv column fold", "found a case without one", expected="0, 1, 2, ... in each row")
-    cases = [replace(case, row={**case.row, "split": ""}) for case in cases]
+    cases = in_folds(config, cases)
     tables = []
     for fold in sorted({int(case.row["fold"]) for case in cases}):
         data = config.data.model_copy(update={"test_fold": fold})
@@ -61,3 +64,100 @@ def cross_fit(
         tables += baseline_tables(config, parts)
         on_fold(fold, done.best_epoch)
     return pd.concat(tables, ignore_index=True)
+
+
+def in_folds(config: RunConfig, cases: Sequence[Case]) -> list[Case]:
+    """Return the cases, each with the fold that it is tested in; a ``split`` of the manifest is not read.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its ``data.folds``; None takes the manifest's.
+    cases : sequence of Case
+
+    Returns
+    -------
+    list of Case
+
+    Raises
+    ------
+    DataError
+        If the manifest's folds are wanted and a case has none.
+    """
+    named = {case.row.get("fold", "") for case in cases}
+    n_folds = config.data.folds
+    if all(name.isdigit() for name in named) and n_folds in (None, len(named)):
+        return [replace(case, row={**case.row, "split": ""}) for case in cases]
+    if n_folds is None:
+        raise DataError("manifest.csv column fold", "found a case without one", expected="0, 1, 2, ... in each row")
+    folds = {c.patient_id: str(fold_of(c.patient_id, n_folds=n_folds, seed=config.seed)) for c in cases}
+    return [replace(case, row={**case.row, "split": "", "fold": folds[case.patient_id]}) for case in cases]
+
+
+def train_folds(
+    config: RunConfig,
+    *,
+    out: Path,
+    manifest: Manifest,
+    cases: Sequence[Case],
+    callbacks: Sequence[lightning.Callback] = (),
+    resume: bool = False,
+) -> Run:
+    """Train one run a fold, ``out/fold-0`` and so on, and put their out-of-fold predictions together.
+
+    Parameters
+    ----------
+    config : RunConfig
+        ``data.folds`` says how many.
+    out : Path
+    manifest : Manifest
+    cases : sequence of Case
+    callbacks : sequence of lightning.Callback
+        Of every fold; a limit of the time holds for all of them together.
+    resume : bool
+        Leave finished folds as they are, and go on with the one that was broken off.
+
+    Returns
+    -------
+    Run
+        Without a model of its own: each fold's folder holds one. Its figures are those of all folds' test cases.
+
+    Raises
+    ------
+    MedfuseError
+        See `medfuse.training.train` and `in_folds`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "run.json").unlink(missing_ok=True)
+    cases = in_folds(config, cases)
+    numbers = sorted({int(case.row["fold"]) for case in cases})
+    runs: list[Run] = []
+    for fold in numbers:
+        data = config.data.model_copy(update={"test_fold": fold, "folds": None})
+        one = config.model_copy(update={"name": f"{config.name} fold {fold}", "data": data})
+        folder = out / f"fold-{fold}"
+        runs.append(train(one, out=folder, manifest=manifest, cases=cases, callbacks=callbacks, resume=resume))
+        if not runs[-1].is_complete:
+            break
+    is_complete = len(runs) == len(numbers) and runs[-1].is_complete
+    table = pd.concat([_out_of_fold(run.folder, fold) for run, fold in zip(runs, numbers, strict=False)])
+    table.to_parquet(out / "predictions.parquet", index=False)
+    figures = test_figures(table)
+    record = {
+        **run_record(config, manifest),
+        "folds": [
+            {"folder": run.folder.name, "model_id": run.model_id, "best_epoch": run.best_epoch, "test_auroc": run.auroc}
+            for run in runs
+        ],
+        "is_complete": is_complete,
+        "test_auroc": figures,
+    }
+    write_config(config, out)
+    write_record(out, record)
+    return Run(out, "", max(run.best_epoch for run in runs), sum(run.n_epochs for run in runs), figures, is_complete)
+
+
+def _out_of_fold(folder: Path, fold: int) -> pd.DataFrame:
+    """Return a fold's predictions; its validation rows name the fold that its model tests."""
+    table = pd.read_parquet(folder / "predictions.parquet")
+    return table.assign(fold=table["fold"].where(table["split"] == "test", fold))

@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medfuse.config import OptimConfig
 from medfuse.errors import TrainingError
 from medfuse.evaluation import calibrated_loss
-from medfuse.models import StudyClassifier, study_loss
+from medfuse.models import StudyClassifier, TargetLoss, study_loss
 from medfuse.models.text_encoder import TextEncoder
 from medfuse.tensors import Batch
 from medfuse.types import Target
 
-__all__ = ["ClassifierModule"]
+__all__ = ["ClassifierModule", "make_schedule"]
 
 
 class ClassifierModule(lightning.LightningModule):
-    """Train a StudyClassifier with AdamW, a one-cycle learning rate and a running mean of the weights.
+    """Train a StudyClassifier with AdamW, a schedule and a running mean of the weights.
 
     Parameters
     ----------
     model : StudyClassifier
-    targets, attributes : sequence of Target
-        What is answered, and what is learnt beside it.
+    losses : mapping of str to TargetLoss
+        Of what is answered, by target.
+    attributes : mapping of str to TargetLoss
+        Of what is learnt beside it.
     optim : OptimConfig
     steps : int
         Optimiser steps of the whole training.
 
     Notes
     -----
-    Source: Loshchilov & Hutter 2019 (AdamW); Smith & Topin 2018 (one cycle).
+    Source: Loshchilov & Hutter 2019 (AdamW).
     """
 
     def __init__(
         self,
         model: StudyClassifier,
         *,
-        targets: Sequence[Target],
-        attributes: Sequence[Target] = (),
+        losses: Mapping[str, TargetLoss],
+        attributes: Mapping[str, TargetLoss],
         optim: OptimConfig,
         steps: int,
     ) -> None:
@@ -54,8 +57,9 @@ class ClassifierModule(lightning.LightningModule):
         # What is validated and kept: single steps on few cases are noisy, their running mean is not.
         average = get_ema_multi_avg_fn(optim.weight_average)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-        self.targets = tuple(targets)
-        self.attributes = tuple(attributes)
+        self.losses = dict(losses)
+        self.attributes = dict(attributes)
+        self.targets = tuple(loss.target for loss in losses.values())
         self.optim = optim
         self.steps = steps
         self._validated: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -76,12 +80,27 @@ class ClassifierModule(lightning.LightningModule):
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Move the running mean of the weights towards the new ones."""
-        self.averaged.update_parameters(self.model)
+        """Move the running mean of the weights towards the new ones, once an optimiser step."""
+        trainer = self._trainer
+        if trainer is None or trainer.is_last_batch or not (batch_idx + 1) % self.optim.accumulate:
+            self.averaged.update_parameters(self.model)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm; one that is not finite ends the training by name."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm or math.inf)
+        if not torch.isfinite(norm):
+            where = f"epoch {self.current_epoch} step {self.global_step}"
+            raise TrainingError(where, "a gradient is not finite", expected="a smaller optim.learning_rate")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather logits and labels of the targets."""
-        output = self.averaged.module(batch)
+        with torch.autocast(self.device.type, enabled=False):  # as it will answer
+            output = self.averaged.module(batch)
         for target in self.targets:
             known = batch.target_mask[target.name]
             logits, labels = output.logits[target.name][known], batch.targets[target.name][known]
@@ -97,14 +116,14 @@ class ClassifierModule(lightning.LightningModule):
         return study_loss(
             model(batch),
             batch,
-            targets=self.targets,
+            targets=self.losses,
             attributes=self.attributes,
             optim=self.optim,
             aligner=self.model.aligner,
         )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW with a one-cycle schedule stepped a batch; pretrained weights have a rate of their own."""
+        """Return AdamW with a schedule stepped a batch; pretrained weights have a rate of their own."""
         encoders = [module for module in self.model.modules() if isinstance(module, TextEncoder)]
         own = {p: e.learning_rate for e in encoders if e.learning_rate is not None for p in e.parameters()}
         groups: dict[float, list[nn.Parameter]] = {}
@@ -114,8 +133,42 @@ class ClassifierModule(lightning.LightningModule):
             [{"params": parameters, "lr": rate} for rate, parameters in groups.items()],
             weight_decay=self.optim.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=list(groups), total_steps=max(self.steps, 2))
+        schedule = make_schedule(optimizer, self.optim, steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, optim: OptimConfig, *, steps: int) -> LRScheduler:
+    """Return the course of the learning rate.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its groups' rates are the highest that are reached.
+    optim : OptimConfig
+    steps : int
+        Optimiser steps of the whole training.
+
+    Notes
+    -----
+    Source: Smith & Topin 2018, Super-convergence (one cycle); Loshchilov & Hutter 2017, SGDR, equation 5 without
+    restarts (cosine).
+    """
+    steps = max(steps, 2)
+    if optim.schedule == "one_cycle":
+        highest = [group["lr"] for group in optimizer.param_groups]
+        # torch divides by the rising steps less one.
+        rising = optim.warmup if abs(optim.warmup * steps - 1) > 1e-6 else optim.warmup * 1.001
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=highest, total_steps=steps, pct_start=rising)
+    rising_steps = int(optim.warmup * steps)
+
+    def share(step: int) -> float:
+        if step < rising_steps:
+            return (step + 1) / rising_steps
+        if optim.schedule == "constant":
+            return 1.0
+        return (1 + math.cos(math.pi * (step - rising_steps) / max(steps - rising_steps, 1))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
 def _loss_once_calibrated(target: Target, parts: Sequence[tuple[Tensor, Tensor]]) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +16,13 @@ from typing import Any
 
 import lightning
 import pandas as pd
+import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 
-from medfuse.config import RunConfig
-from medfuse.data import Case, CaseSet, load_cases
+from medfuse.config import RunConfig, flatten
+from medfuse.data import Case, CaseSet, Preparer, load_cases, open_store
+from medfuse.errors import ConfigError
 from medfuse.evaluation import auroc
 from medfuse.inference import save_bundle
 from medfuse.io import Manifest, load_pseudonymizer, read_manifest
@@ -25,8 +30,14 @@ from medfuse.progress import Progress
 from medfuse.training.fitting import Fit, check_classes, fit, make_preprocessing
 from medfuse.training.parts import Parts, split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
+from medfuse.training.provenance import git_commit
 
 __all__ = ["Run", "config_digest", "find_run", "read_cases", "run_versions", "train"]
+
+log = logging.getLogger("medfuse")
+
+ORIGIN = "origin.json"
+"""What a training began with, beside its state."""
 
 PACKAGES = ("medfuse", "torch", "monai", "lightning", "scikit-learn", "spacy", "pydicom", "nibabel", "numpy")
 
@@ -40,6 +51,7 @@ class Run:
     best_epoch: int
     n_epochs: int
     auroc: dict[str, float]
+    is_complete: bool = True
 
 
 def read_cases(
@@ -66,9 +78,8 @@ def read_cases(
     table = read_manifest(manifest or Path(config.data.manifest))
     cases = load_cases(
         table,
-        preprocessing=make_preprocessing(config),
+        preparer=Preparer(make_preprocessing(config), load_pseudonymizer(), open_store(config.data.cache)),
         targets=[target.build() for target in config.targets],
-        pseudonymizer=load_pseudonymizer(),
         keep_unlabelled=bool(config.attributes),
         progress=progress,
     )
@@ -82,6 +93,7 @@ def train(
     manifest: Manifest,
     cases: Sequence[Case],
     callbacks: Sequence[lightning.Callback] = (),
+    resume: bool = False,
 ) -> Run:
     """Train, track, calibrate, predict the test part, and save it all.
 
@@ -94,7 +106,9 @@ def train(
         What the cases came from; its digest is recorded.
     cases : sequence of Case
     callbacks : sequence of lightning.Callback
-        For progress.
+        For progress, and a limit of the time.
+    resume : bool
+        Go on from the last epoch that the folder holds; a finished run is left as it is.
 
     Returns
     -------
@@ -102,29 +116,42 @@ def train(
 
     Raises
     ------
+    ConfigError
+        If the folder holds a training of another config or other data that cannot be gone on with.
     DataError
         If a part is empty, lacks a class, or shares a patient with another.
     TrainingError
-        If the loss is not finite.
+        If a loss or gradient is not finite.
     """
-    from medfuse.training import tracking
-
     parts = split_cases(cases, config.data, seed=config.seed)
     check_classes("test", [case.targets for case in parts.test], [target.build() for target in config.targets])
-    out.mkdir(parents=True, exist_ok=True)
-    # It says that a run is finished: that of an earlier one must not stand beside new files.
-    (out / "run.json").unlink(missing_ok=True)
-    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    (out / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
+    checkpoints = out / "checkpoints"
+    if getattr(rank_zero_only, "rank", 0):  # the first process writes and tracks; the others only share the steps
+        done = fit(
+            config, train=parts.train, validation=parts.validation, callbacks=callbacks, checkpoints=checkpoints,
+            resume=resume,
+        )  # fmt: skip
+        return Run(out, "", done.best_epoch, len(done.history), {})
+    if resume:
+        finished = find_run(config, out=out, manifest=manifest)
+        if finished is not None:
+            log.info("%s is finished already", out.name)
+            return finished
+        check_origin(config, out, manifest)
+    start_folder(config, out, manifest, keep=resume)
     digests = {"data_digest": manifest.digest, "config_digest": config_digest(config)}
-    with tracking.tracked_run(config, out, digests=digests) as tracked:
-        tracking.log_data(_sizes(parts), digest=manifest.digest, name=config.name)
+    from medfuse.training import tracking
+    from medfuse.training.outcome import log_outcome
+
+    with tracking.tracked_run(config, out, digests=digests, resume=resume) as tracked:
+        tracked.log_parts(parts)
         done = fit(
             config,
             train=parts.train,
             validation=parts.validation,
-            checkpoints=out / "checkpoints",
-            callbacks=[*callbacks, tracking.LogEpochs()],
+            checkpoints=checkpoints,
+            callbacks=[*callbacks, tracking.LogEpochs(tracked)],
+            resume=resume,
         )
         bundle = replace(done.bundle, provenance={**digests, **run_versions(), "run": config.name})
         model_id = save_bundle(bundle, out / "model")
@@ -132,27 +159,102 @@ def train(
         tables = _tables(config, parts, done)
         pd.concat(tables, ignore_index=True).to_parquet(out / "predictions.parquet", index=False)
         pd.DataFrame(done.history).to_csv(out / "history.csv", index=False)
-        figures = _test_figures(tables)
+        figures = test_figures(pd.concat(tables, ignore_index=True))
         record: dict[str, Any] = {
-            "name": config.name,
+            **run_record(config, manifest),
             "model_id": model_id,
-            "seed": config.seed,
-            **digests,
-            "versions": run_versions(),
-            "python": platform.python_version(),
-            "machine": {"system": platform.system(), "processor": platform.machine()},
-            "command": " ".join(Path(arg).name if i == 0 else arg for i, arg in enumerate(sys.argv)),
-            "git_commit": _git_commit(),
             "cases": {name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
             "best_epoch": done.best_epoch,
             "epochs": len(done.history),
+            "is_complete": done.is_complete,
             "test_auroc": figures,
             "mlflow_run_id": tracked.run_id,
         }
-        (out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        tracking.log_outcome(out, figures)
-        tracking.log_model(out / "model", bundle)
-    return Run(out, model_id, done.best_epoch, len(done.history), figures)
+        write_record(out, record)
+        log_outcome(tracked, step=len(done.history))
+        tracked.log_model("model", model_id=model_id)
+    return Run(out, model_id, done.best_epoch, len(done.history), figures, done.is_complete)
+
+
+def run_record(config: RunConfig, manifest: Manifest) -> dict[str, Any]:
+    """Return what another person needs to repeat a run: its origin, versions and machine."""
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "data_digest": manifest.digest,
+        "config_digest": config_digest(config),
+        "versions": run_versions(),
+        "python": platform.python_version(),
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "threads": config.compute.threads or torch.get_num_threads(),
+            "devices": config.compute.devices,
+        },
+        "command": " ".join(Path(arg).name if i == 0 else arg for i, arg in enumerate(sys.argv)),
+        "git_commit": git_commit(),
+    }
+
+
+def write_record(out: Path, record: Mapping[str, Any]) -> None:
+    """Write run.json, which says that a run is whole; it comes last and takes its name at once."""
+    partial = out / ".run.json.part"
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    partial.replace(out / "run.json")
+
+
+def write_config(config: RunConfig, out: Path) -> None:
+    """Write config.resolved.yaml, every default written out."""
+    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    (out / "config.resolved.yaml").write_text(resolved, encoding="utf-8")
+
+
+def start_folder(config: RunConfig, out: Path, manifest: Manifest, *, keep: bool) -> None:
+    """Prepare a run's folder: no file of an earlier run may stand beside new ones.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : Path
+    manifest : Manifest
+    keep : bool
+        Keep the state of the training, to go on from it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "run.json").unlink(missing_ok=True)
+    if not keep:
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    write_config(config, out)
+    origin = {"data_digest": manifest.digest, "config": _exact(config)}
+    (out / "checkpoints").mkdir(exist_ok=True)
+    (out / "checkpoints" / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+
+
+def check_origin(config: RunConfig, out: Path, manifest: Manifest) -> None:
+    """Refuse to go on with a training of another config or other data.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first key that differs.
+    """
+    try:
+        origin = json.loads((out / "checkpoints" / ORIGIN).read_text(encoding="utf-8"))
+        before, digest = flatten(origin["config"]), str(origin["data_digest"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # nothing to go on with: it starts from the first epoch
+    now = flatten(_exact(config))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            found = f"found {key} = {now.get(key)!r}"
+            raise ConfigError("--resume", found, expected=f"{before.get(key)!r}, as the training began; or train anew")
+    if digest != manifest.digest:
+        raise ConfigError("--resume", "found another manifest.csv", expected="the one that the training began with")
+
+
+def _exact(config: RunConfig) -> dict[str, Any]:
+    """Return what a training's course depends on: not the machine, nor who watches."""
+    return config.model_dump(mode="json", exclude={"name", "compute", "tracking"})
 
 
 def find_run(config: RunConfig, *, out: Path, manifest: Manifest) -> Run | None:
@@ -174,6 +276,7 @@ def find_run(config: RunConfig, *, out: Path, manifest: Manifest) -> Run | None:
             record["config_digest"] == config_digest(config)
             and record["data_digest"] == manifest.digest
             and record["versions"] == run_versions()
+            and record["is_complete"]
             and (out / "predictions.parquet").exists()
         )
         return (
@@ -196,8 +299,8 @@ def _tables(config: RunConfig, parts: Parts, done: Fit) -> list[pd.DataFrame]:
     ]
 
 
-def _test_figures(tables: Sequence[pd.DataFrame]) -> dict[str, float]:
-    frame = pd.concat(tables, ignore_index=True)
+def test_figures(frame: pd.DataFrame) -> dict[str, float]:
+    """Return the AUROC of every target and condition on the test rows of a predictions table."""
     figures = {}
     positive = frame["class"] == frame.groupby("target")["class"].transform("last")
     for (target, condition), rows in frame[(frame["split"] == "test") & positive].groupby(["target", "condition"]):
@@ -207,21 +310,6 @@ def _test_figures(tables: Sequence[pd.DataFrame]) -> dict[str, float]:
     return figures
 
 
-def _sizes(parts: Parts) -> pd.DataFrame:
-    names = ("train", "validation", "test")
-    return pd.DataFrame({"part": names, "cases": [len(getattr(parts, name)) for name in names]})
-
-
 def run_versions() -> dict[str, str]:
     """Return the versions of the packages that figures depend on."""
     return {package: version(package) for package in PACKAGES}
-
-
-def _git_commit() -> str:
-    """Return the commit of the working folder, read from .git itself; empty outside a checkout."""
-    head = Path(".git/HEAD")
-    try:
-        text = head.read_text(encoding="ascii").strip()
-        return (Path(".git") / text[5:]).read_text(encoding="ascii").strip() if text.startswith("ref: ") else text
-    except (OSError, ValueError):
-        return ""

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medfuse.data import Augmentation, CaseDataset
+from medfuse.config import AugmentConfig
+from medfuse.data import Augmentation, CaseDataset, Turn
 from medfuse.tensors import Sample
 from medfuse.types import CaseId
 
@@ -23,18 +24,21 @@ def test_without_augmentation_the_samples_come_as_they_are() -> None:
 
 
 def test_augmentation_depends_on_seed_epoch_and_index_alone() -> None:
-    first, second = (CaseDataset(SAMPLES, augmentation=Augmentation(), seed=7) for _ in range(2))
-    first.epoch = second.epoch = 3
-    forward = [content(first[i]) for i in range(4)]
-    assert forward == [content(second[i]) for i in reversed(range(4))][::-1]
-    second.epoch = 4
-    assert all(content(second[i]) != forward[i] for i in range(4))
-    other = CaseDataset(SAMPLES, augmentation=Augmentation(), seed=8)
-    other.epoch = 3
-    assert all(content(other[i]) != forward[i] for i in range(4))
+    change = Augmentation(AugmentConfig())
+    first, second = (CaseDataset(SAMPLES, augmentation=change, seed=7) for _ in range(2))
+    forward = [content(first[Turn(3, i)]) for i in range(4)]
+    assert forward == [content(second[Turn(3, i)]) for i in reversed(range(4))][::-1]
+    assert all(content(second[Turn(4, i)]) != forward[i] for i in range(4))
+    other = CaseDataset(SAMPLES, augmentation=change, seed=8)
+    assert all(content(other[Turn(3, i)]) != forward[i] for i in range(4))
 
 
-@pytest.mark.parametrize("augmentation", [None, Augmentation()])
+def test_an_index_alone_asks_for_the_sample_as_it_is() -> None:
+    dataset = CaseDataset(SAMPLES, augmentation=Augmentation(AugmentConfig()))
+    assert [dataset[i] for i in range(4)] == SAMPLES
+
+
+@pytest.mark.parametrize("augmentation", [None, Augmentation(AugmentConfig())])
 def test_index_beyond_the_end_ends_an_iteration(augmentation: Augmentation | None) -> None:
     with pytest.raises(IndexError):
         CaseDataset(SAMPLES, augmentation=augmentation)[4]

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from medfuse.training.callbacks import KeepBest, ShowEpochs, StartEpoch
+from medfuse.training.callbacks import KeepBest, SeedSteps, ShowEpochs
 
 
 class Averaged(nn.Module):
@@ -23,7 +23,7 @@ class Averaged(nn.Module):
 def run(keep: KeepBest, losses: list[float]) -> tuple[int, list[float]]:
     """Play the epochs; the weight of epoch n is n. Return how many ran and the weights' values."""
     module: Any = Averaged()
-    trainer = SimpleNamespace(should_stop=False, current_epoch=0, callback_metrics={})
+    trainer = SimpleNamespace(should_stop=False, current_epoch=0, callback_metrics={}, is_global_zero=True)
     for epoch, loss in enumerate(losses):
         with torch.no_grad():
             module.averaged.module.weight.fill_(float(epoch))
@@ -71,23 +71,43 @@ def test_history_has_a_row_an_epoch() -> None:
     ]
 
 
-def test_best_and_last_weights_are_files(tmp_path: Path) -> None:
+def test_the_best_weights_are_a_file(tmp_path: Path) -> None:
     run(KeepBest(patience=10, folder=tmp_path), [0.9, 0.3, 0.4])
     assert load_file(tmp_path / "best" / "weights.safetensors")["weight"].tolist() == [[1.0, 1.0]]
-    assert load_file(tmp_path / "last" / "weights.safetensors")["weight"].tolist() == [[2.0, 2.0]]
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["best", "last", *["weights.safetensors"] * 2]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["best", "weights.safetensors"]
 
 
-def test_the_dataset_is_told_the_epoch() -> None:
-    dataset: Any = SimpleNamespace(epoch=0)
-    trainer: Any = SimpleNamespace(current_epoch=4)
-    StartEpoch(dataset).on_train_epoch_start(trainer, None)  # type: ignore[arg-type]
-    assert dataset.epoch == 4
+def test_the_weights_of_the_best_epochs_are_averaged() -> None:
+    keep = KeepBest(patience=10, n_best=3)
+    _, weights = run(keep, [0.9, 0.5, 0.3, 0.4, 0.35, 0.6])
+    assert keep.best_epoch == 2
+    assert weights == [3.0, 3.0]  # epochs 2, 3 and 4
+
+
+def test_what_is_kept_comes_back_from_its_state() -> None:
+    keep, again = KeepBest(patience=10, n_best=2), KeepBest(patience=10, n_best=2)
+    run(keep, [0.9, 0.5, 0.7])
+    again.load_state_dict(keep.state_dict())
+    assert (again.best_epoch, again.best_loss, again.history) == (keep.best_epoch, keep.best_loss, keep.history)
+    assert torch.equal(again.best_weights["weight"], keep.best_weights["weight"])
+
+
+def test_each_step_of_each_epoch_draws_its_own_numbers_whatever_was_drawn_before() -> None:
+    def draw(seed: int, epoch: int, batch: int) -> float:
+        torch.rand(batch + 1)
+        trainer: Any = SimpleNamespace(current_epoch=epoch)
+        SeedSteps(seed).on_train_batch_start(trainer, None, None, batch)  # type: ignore[arg-type]
+        return float(torch.rand(()))
+
+    places = [(seed, epoch, batch) for seed in range(3) for epoch in range(3) for batch in range(3)]
+    first = [draw(*place) for place in places]
+    assert len(set(first)) == len(places)
+    assert [draw(*place) for place in reversed(places)] == first[::-1]
 
 
 def test_each_epoch_is_a_line_with_its_losses(caplog: pytest.LogCaptureFixture) -> None:
     show = ShowEpochs("image", every=2)
-    trainer: Any = SimpleNamespace(max_epochs=5, current_epoch=0, callback_metrics={})
+    trainer: Any = SimpleNamespace(max_epochs=5, current_epoch=0, callback_metrics={}, is_global_zero=True)
     module: Any = None
     with caplog.at_level(logging.INFO, logger="medfuse"):
         show.on_train_start(trainer, module)

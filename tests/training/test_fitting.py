@@ -97,7 +97,10 @@ def test_a_case_that_lacks_a_modality_does_not_calibrate_it(toy_fit: Fit, parts:
     )
     assert set(one) == {"fused", "image", "text"}
     for condition in ("text", "fused"):
-        assert one[condition].to_dict() == two[condition].to_dict(), condition
+        before, after = one[condition], two[condition]
+        # Equal but for rounding: the batches differ.
+        assert (before.temperature, before.threshold) == pytest.approx((after.temperature, after.threshold), rel=1e-5)
+        assert before.biases == pytest.approx(after.biases, rel=1e-5)
     assert one["image"].temperature != pytest.approx(two["image"].temperature, rel=0.05)
 
 

@@ -1,16 +1,17 @@
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 
-from medfuse.config import RunConfig
+from medfuse.config import LossConfig, OptimConfig, RunConfig
 from medfuse.data import Case, collate, to_samples
 from medfuse.errors import TrainingError
-from medfuse.models import build_model, study_loss
+from medfuse.models import TargetLoss, build_model, study_loss
 from medfuse.tensors import Batch
 from medfuse.training import Fit, fit
-from medfuse.training.module import ClassifierModule
+from medfuse.training.module import ClassifierModule, make_schedule
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def module(toy_fit: Fit, toy_config: RunConfig) -> ClassifierModule:
         bundle.config, targets=bundle.targets, in_channels=1, image_size=bundle.preprocessing.image.size,
         vocabulary_size=tokenizer.vocabulary_size,
     )  # fmt: skip
-    module = ClassifierModule(model, targets=bundle.targets, optim=toy_config.optim, steps=10)
+    losses = {target.name: TargetLoss(target, LossConfig()) for target in bundle.targets}
+    module = ClassifierModule(model, losses=losses, attributes={}, optim=toy_config.optim, steps=10)
     module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
     return module
 
@@ -44,9 +46,10 @@ def test_the_training_loss_is_the_study_loss(module: ClassifierModule, batch: Ba
     found = module.training_step(batch, 0)
     torch.manual_seed(1)
     output = module.model(batch)
-    expected = study_loss(output, batch, targets=module.targets, optim=toy_config.optim, aligner=module.model.aligner)[
-        "total"
-    ]
+    parts = study_loss(
+        output, batch, targets=module.losses, attributes={}, optim=toy_config.optim, aligner=module.model.aligner
+    )
+    expected = parts["total"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     torch.autograd.backward(found)
     gradients = [p.grad for p in module.model.parameters() if p.grad is not None]
@@ -98,6 +101,46 @@ def test_the_learning_rate_goes_up_and_down_once_over_all_steps(module: Classifi
     peak = rates.index(max(rates))
     assert rates == sorted(rates[: peak + 1]) + sorted(rates[peak + 1 :], reverse=True)
     assert set_up["lr_scheduler"]["interval"] == "step"
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("warmup", [0.0, 0.2])
+def test_the_other_schedules_follow_their_formulas(schedule: Any, warmup: float) -> None:
+    steps, peak = 50, 0.1
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    course = make_schedule(optimizer, OptimConfig(schedule=schedule, warmup=warmup), steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        course.step()
+    rising = int(warmup * steps)
+    expected = [
+        (step + 1) / rising if step < rising
+        else 1.0 if schedule == "constant"
+        else (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2
+        for step in range(steps)
+    ]  # fmt: skip
+    assert rates == pytest.approx([peak * share for share in expected])
+    assert max(rates) == pytest.approx(peak)
+
+
+def test_gradients_are_clipped_and_one_that_is_not_finite_is_named(
+    module: ClassifierModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClassifierModule, "current_epoch", 3)
+    monkeypatch.setattr(ClassifierModule, "global_step", 7)
+    optimizer: Any = None
+    for parameter in module.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    module.configure_gradient_clipping(optimizer)
+    norm = torch.stack([p.grad.norm() for p in module.model.parameters() if p.grad is not None]).norm()
+    assert float(norm) == pytest.approx(module.optim.clip_norm, rel=1e-4)
+    weight = next(module.model.parameters())
+    assert weight.grad is not None
+    weight.grad[0] = float("inf")
+    with pytest.raises(TrainingError, match=r"^epoch 3 step 7: a gradient is not finite"):
+        module.configure_gradient_clipping(optimizer)
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_batch(

@@ -1,0 +1,110 @@
+"""The loop over epochs: lightning's, set up so that it is exact, quiet and goes on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import lightning
+
+from medfuse.config import ComputeConfig
+from medfuse.errors import TrainingError
+from medfuse.training.callbacks import SeedSteps, TimeUpError
+from medfuse.training.case_data import CaseData
+from medfuse.training.checkpoints import SafetensorsIO, SaveLast
+from medfuse.training.module import ClassifierModule
+
+__all__ = ["make_trainer", "quiet_lightning", "run_epochs"]
+
+PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+# Which parameters a batch uses depends on the modalities that its cases have.
+STRATEGY = {"auto": "auto", "ddp": "ddp_find_unused_parameters_true"}
+
+
+def run_epochs(
+    module: ClassifierModule,
+    data: CaseData,
+    *,
+    callbacks: Sequence[lightning.Callback],
+    state: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Run the epochs that are left.
+
+    Parameters
+    ----------
+    module : ClassifierModule
+    data : CaseData
+    callbacks : sequence of lightning.Callback
+    state : Path, optional
+        File of the whole state, written once an epoch.
+    resume : bool
+        Go on from that file, if it is there.
+
+    Raises
+    ------
+    TrainingError
+        If the state cannot be read, or the time was up before the first epoch was finished.
+    """
+    config = data.config
+    saved = state if state is not None and resume and state.exists() else None
+    last = [SaveLast(state)] if state is not None else []
+    with quiet_lightning():
+        trainer = make_trainer(
+            config.compute,
+            epochs=config.optim.epochs,
+            accumulate=config.optim.accumulate,
+            callbacks=[SeedSteps(config.seed), *callbacks, *last],
+        )
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=saved)
+        except TimeUpError as error:
+            if saved is None and not trainer.current_epoch:
+                raise TrainingError(
+                    "training", "no epoch was finished before the time was up", expected="more time"
+                ) from error
+
+
+def make_trainer(
+    compute: ComputeConfig, *, epochs: int, accumulate: int = 1, callbacks: Sequence[lightning.Callback] = ()
+) -> lightning.Trainer:
+    """Return lightning's trainer for a machine."""
+    return lightning.Trainer(
+        max_epochs=epochs,
+        accelerator=compute.accelerator,
+        devices=compute.devices,
+        strategy=STRATEGY[compute.strategy],
+        precision=PRECISION[compute.precision],
+        deterministic=compute.deterministic,
+        accumulate_grad_batches=accumulate,
+        use_distributed_sampler=False,  # our batches are shared out already
+        plugins=[SafetensorsIO()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=list(callbacks),
+    )
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Leave out what lightning says of the machine at every start, and its advice on workers."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        for message in (
+            ".*does not have many workers.*",
+            ".*number of training batches.*",
+            ".*lr_scheduler.step.*",
+            # A frozen encoder stays in eval mode on purpose.
+            r".*module\(s\) in eval mode at the start of training.*",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        # Lightning 2.6 asks torch 2.13 for a leaf in a way that torch is about to retire.
+        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*", category=FutureWarning)
+        yield
