@@ -6,7 +6,7 @@ M modalities, N outputs. Space is RAS+ millimetres; masks are True where somethi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,7 +27,9 @@ __all__ = [
     "RadiologyReport",
     "ReportText",
     "Section",
+    "Slices",
     "Status",
+    "StoredVolume",
     "Study",
     "Target",
     "Unit",
@@ -37,6 +39,8 @@ __all__ = [
 Array = NDArray[np.float64]
 Unit = Literal["HU", "arbitrary"]
 Status = Literal["present", "absent", "uncertain", "historical"]
+Slices = tuple[slice, slice, slice]
+"""A part of a volume, along I, J and K."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,23 +82,67 @@ class Volume:
     body_part: str = ""
 
     def __post_init__(self) -> None:
-        where = self.source or "volume"
-        if self.voxels.ndim != 3 or 0 in self.voxels.shape:
-            raise GeometryError(
-                where,
-                f"found an array of shape {self.voxels.shape}",
-                expected="three non-empty axes (I, J, K)",
-            )
-        if self.affine.shape != (4, 4) or not np.all(np.isfinite(self.affine)):
-            raise GeometryError(where, "found an affine that is not a finite 4 x 4 matrix", expected="index to RAS+ mm")
-        if abs(float(np.linalg.det(self.affine[:3, :3]))) < 1e-9:
-            raise GeometryError(where, "found a singular affine", expected="an invertible one")
+        _check_grid(self.voxels.shape, self.affine, self.source)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(I, J, K)."""
+        i, j, k = self.voxels.shape
+        return (i, j, k)
+
+    def read(self, part: Slices) -> NDArray[np.generic]:
+        """Return the voxels of a part; not a copy."""
+        return self.voxels[part]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance in mm between neighbouring voxel centres along I, J and K."""
         i, j, k = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
         return (float(i), float(j), float(k))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredVolume:
+    """A volume whose voxels lie on disk: its headers are read, and any part of its voxels can be.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (I, J, K).
+    affine : ndarray, shape (4, 4), float64
+        Voxel index to RAS+ millimetres.
+    read : callable
+        Reads the voxels of a part, as `Volume.read` gives them; of any real type.
+    unit, warnings, source, modality, body_part
+        As of `Volume`; what only the voxels tell is not among the warnings.
+
+    Raises
+    ------
+    GeometryError
+        As `Volume` does.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Array
+    read: Callable[[Slices], NDArray[np.generic]] = field(repr=False)
+    unit: Unit = "arbitrary"
+    warnings: tuple[str, ...] = ()
+    source: str = ""
+    modality: str = ""
+    body_part: str = ""
+
+    def __post_init__(self) -> None:
+        _check_grid(self.shape, self.affine, self.source)
+
+
+def _check_grid(shape: tuple[int, ...], affine: Array, source: str) -> None:
+    where = source or "volume"
+    if len(shape) != 3 or 0 in shape:
+        raise GeometryError(where, f"found an array of shape {shape}", expected="three non-empty axes (I, J, K)")
+    if affine.shape != (4, 4) or not np.all(np.isfinite(affine)):
+        raise GeometryError(where, "found an affine that is not a finite 4 x 4 matrix", expected="index to RAS+ mm")
+    if abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
+        raise GeometryError(where, "found a singular affine", expected="an invertible one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +316,8 @@ class Lesion:
         The lesion's own text; it wins over the study's report.
     diameter_mm : float, optional
         Known diameter, used by baselines only.
+    size_mm : tuple of float, optional
+        Extent of its mask along R, A and S, centred on ``centre``.
 
     Raises
     ------
@@ -280,6 +330,7 @@ class Lesion:
     channels: Mapping[str, str] = field(default_factory=dict)
     text: ReportText | None = None
     diameter_mm: float | None = None
+    size_mm: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.centre is not None and not (len(self.centre) == 3 and np.all(np.isfinite(self.centre))):
@@ -296,7 +347,7 @@ class Study:
     ----------
     study_key, patient_key : str
         Keyed pseudonyms.
-    volumes : mapping of str to Volume
+    volumes : mapping of str to Volume or StoredVolume
         By channel, or by a key that the lesions' ``channels`` name; empty if the study has no image.
     report : ReportText, optional
     lesions : tuple of Lesion
@@ -309,7 +360,7 @@ class Study:
 
     study_key: str
     patient_key: str
-    volumes: Mapping[str, Volume]
+    volumes: Mapping[str, Volume | StoredVolume]
     report: ReportText | None = None
     lesions: tuple[Lesion, ...] = ()
 

@@ -84,7 +84,7 @@ def prepare(work: Path, config: RunConfig) -> tuple[dict[str, str], dict[str, fl
         )
         digests[size] = manifest.digest
         cases = [case for case in load(work, config, size) if case.targets]
-        images = np.stack([case.image[0].numpy() for case in cases if case.image is not None])
+        images = np.stack([image[0].numpy() for case in cases if (image := case.image) is not None])
         diameters = np.log([float(case.row["diameter_mm"]) for case in cases])
         leakage[size] = round(explained_variance(images, diameters, [case.row["fold"] for case in cases]), 3)
         log.info("R squared of log diameter from the images, size %s: %.3f", size, leakage[size])

@@ -25,12 +25,12 @@ def test_yaml_number_that_is_read_as_text_is_explained() -> None:
         load_config({**TARGETS, "optim": {"weight_decay": 0.0, "learning_rate": "1e-3"}})
 
 
-@pytest.mark.parametrize("window", ["[400.0, -1000.0]", "[0.0, 0.0]"])
+@pytest.mark.parametrize("window", ["[400.0, -1000.0]", "[0.0, 0.0]", "[0.0]", "[a, b]", "[0.0, .inf]"])
 def test_window_without_a_width_is_refused(window: str) -> None:
     with pytest.raises(
-        ConfigError, match=r"data\.image\.window: found a list; expected .*lowest value below the highest"
+        ConfigError, match=r"channels\.0\.intensity: found a list; expected .*lowest value below the highest"
     ):
-        load_config(TARGETS, overrides=[f"data.image.window={window}"])
+        load_config(TARGETS, overrides=[f"data.image.channels=[{{intensity: {window}}}]"])
 
 
 def test_box_without_voxels_is_refused() -> None:

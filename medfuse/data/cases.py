@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple, overload
 
 from torch import Tensor
 
-from medfuse.data.preprocessing import Preprocessing, lesion_text
+from medfuse.data.prepared import PreparedImage, Preparer
+from medfuse.data.preprocessing import Preprocessing
 from medfuse.errors import DataError, ManifestError, MedfuseError, nearest_name
-from medfuse.io import Manifest, Pseudonymizer, read_study
+from medfuse.io import LesionEntry, Manifest, StudyEntry
+from medfuse.io.studies import read_text
 from medfuse.progress import Progress
 from medfuse.tensors import Sample
-from medfuse.types import CaseId, Lesion, ReportText, Study, Target
+from medfuse.types import CaseId, ReportText, Target
 
-__all__ = ["Case", "CaseSet", "load_cases", "to_samples"]
+__all__ = ["Case", "CaseSet", "LazySamples", "load_cases", "to_samples"]
 
 LABEL = "label_"
 
@@ -30,7 +33,8 @@ class Case:
         Keyed pseudonym.
     patient_id : str
         The real one, so that a split is the same whatever the key; never written or shown.
-    image : Tensor, shape (C, I, J, K), optional
+    prepared : PreparedImage, optional
+        Where the image is kept.
     text : ReportText, optional
         Untouched; it is tokenized once a tokenizer has been trained on the training texts.
     targets : mapping of str to int
@@ -42,10 +46,20 @@ class Case:
     id: CaseId
     patient_key: str
     patient_id: str = field(repr=False)
-    image: Tensor | None
+    prepared: PreparedImage | None
     text: ReportText | None
     targets: Mapping[str, int]
     row: Mapping[str, str]
+
+    @property
+    def has_image(self) -> bool:
+        """Whether there is an image, without reading it."""
+        return self.prepared is not None and self.prepared.box is not None
+
+    @property
+    def image(self) -> Tensor | None:
+        """The image, shape (C, I, J, K), float32, in [0, 1], if there is one; read anew each time."""
+        return None if self.prepared is None else self.prepared.tensor()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,9 +83,8 @@ class CaseSet:
 def load_cases(
     manifest: Manifest,
     *,
-    preprocessing: Preprocessing,
+    preparer: Preparer,
     targets: Sequence[Target],
-    pseudonymizer: Pseudonymizer,
     keep_unlabelled: bool = False,
     progress: Progress = iter,
 ) -> CaseSet:
@@ -80,10 +93,8 @@ def load_cases(
     Parameters
     ----------
     manifest : Manifest
-    preprocessing : Preprocessing
-        Its tokenizer is not needed yet.
+    preparer : Preparer
     targets : sequence of Target
-    pseudonymizer : Pseudonymizer
     keep_unlabelled : bool
         Keep cases of which no target is known: training can still learn attributes and alignment from them.
     progress : callable
@@ -106,32 +117,31 @@ def load_cases(
     cases: list[Case] = []
     refused: list[tuple[str, str, str]] = []
     n_unlabelled = 0
-    for entry in progress(manifest.entries(unit=preprocessing.unit)):
+    preprocessing, pseudonymizer = preparer.preprocessing, preparer.pseudonymizer
+    entries = manifest.entries(unit=preprocessing.unit)
+    preparer.check_room(entries)
+    for entry in progress(entries):
         known = tuple(e for e in entry.lesions if labels[entry.study_uid, e.lesion_id])
         n_unlabelled += len(entry.lesions) - len(known)
-        wanted = entry.lesions if keep_unlabelled else known
-        if not wanted:
+        wanted = replace(entry, lesions=entry.lesions if keep_unlabelled else known)
+        if not wanted.lesions:
             continue
-        study_key = pseudonymizer.study(entry.study_uid)
         bad: list[tuple[str, MedfuseError]] = []
-        try:
-            study = read_study(replace(entry, lesions=wanted), pseudonymizer=pseudonymizer, refusals=bad)
-        except DataError as error:
-            # Where each lesion has its own reason, the study's "no lesion can be read" would only hide them.
-            refused += [(study_key, lesion_id, str(why)) for lesion_id, why in bad or [("", error)]]
-            continue
-        for lesion in study.lesions:
-            try:
-                _check_trust(preprocessing, study, lesion)
-                image = preprocessing.prepare_image(study, lesion)
-            except DataError as error:
-                bad.append((lesion.lesion_id, error))
+        images = preparer(wanted, refusals=bad)
+        study_key, patient_key = pseudonymizer.study(entry.study_uid), pseudonymizer.patient(entry.patient_id)
+        for part in wanted.lesions:
+            if part.lesion_id not in images:
                 continue
-            identity = (entry.study_uid, lesion.lesion_id)
-            text = lesion_text(study, lesion)
-            case_id = CaseId(study_key, lesion.lesion_id)
+            image = images[part.lesion_id]
+            try:
+                text = _read_report(entry, part, preprocessing, image)
+            except DataError as error:
+                bad.append((part.lesion_id, error))
+                continue
+            identity = (entry.study_uid, part.lesion_id)
             free = {str(k): str(v) for k, v in rows[identity].items() if not str(k).startswith(_PRIVATE)}
-            cases.append(Case(case_id, study.patient_key, entry.patient_id, image, text, labels[identity], free))
+            case_id = CaseId(study_key, part.lesion_id)
+            cases.append(Case(case_id, patient_key, entry.patient_id, image, text, labels[identity], free))
         refused.extend((study_key, lesion_id, str(error)) for lesion_id, error in bad)
     if not cases:
         found = f"found no usable case ({n_unlabelled} without a label, {len(refused)} refused)"
@@ -139,10 +149,16 @@ def load_cases(
     return CaseSet(tuple(cases), tuple(refused), n_unlabelled)
 
 
-def _check_trust(preprocessing: Preprocessing, study: Study, lesion: Lesion) -> None:
-    """Refuse what casts doubt on one answer: in a training it would spoil them all."""
-    for doubt in preprocessing.doubts(study, lesion):
-        raise DataError(f"study {study.study_key}", f"found an {doubt.partition(':')[0]}", expected="one unit")
+def _read_report(
+    entry: StudyEntry, part: LesionEntry, preprocessing: Preprocessing, image: PreparedImage
+) -> ReportText | None:
+    """Read a case's text; refuse what casts doubt on one answer: in a training it would spoil them all."""
+    text = read_text(part.report) or read_text(entry.report)
+    if text is None and not entry.images:
+        raise DataError("case", "found neither image nor report", expected="at least one of them")
+    for doubt in preprocessing.doubts(image.facts, text):
+        raise DataError("case", f"found an {doubt.partition(':')[0]}", expected="one unit")
+    return text
 
 
 # Columns that begin like this stay out of ``Case.row``: real ids, texts, and paths (``image_path_ct`` too).
@@ -170,9 +186,68 @@ def _labels(manifest: Manifest, targets: Sequence[Target]) -> dict[tuple[str, st
     return labels
 
 
+class _Rest(NamedTuple):
+    """A sample but for its image."""
+
+    case: CaseId
+    token_ids: Tensor | None
+    flags: Tensor | None
+    targets: Mapping[str, int]
+
+
+class LazySamples(Sequence[Sample]):
+    """Samples whose images are read when they are asked for: a few hundred bytes a case, and its tokens.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    preprocessing : Preprocessing
+        See `to_samples`.
+    attributes : mapping of str to Target
+
+    Raises
+    ------
+    DataError
+        See `to_samples`.
+    """
+
+    def __init__(
+        self, cases: Sequence[Case], preprocessing: Preprocessing, *, attributes: Mapping[str, Target]
+    ) -> None:
+        reads_image = "image" in preprocessing.modalities
+        self._images = [case.prepared if reads_image and case.has_image else None for case in cases]
+        self._rest = [
+            _Rest(
+                case.id,
+                preprocessing.prepare_text(case.text),
+                preprocessing.prepare_flags(case.text),
+                {**case.targets, **_attribute_labels(case, attributes)},
+            )
+            for case in cases
+        ]
+        for image, rest in zip(self._images, self._rest, strict=True):
+            if image is None:
+                Sample(rest.case, token_ids=rest.token_ids)  # refused here, not in the midst of a training
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """Return a sample, or a list of a part of them."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        image, rest = self._images[index], self._rest[index]
+        tensor = None if image is None else image.tensor()
+        return Sample(rest.case, tensor, token_ids=rest.token_ids, flags=rest.flags, targets=rest.targets)
+
+
 def to_samples(
     cases: Sequence[Case], preprocessing: Preprocessing, *, attributes: Mapping[str, Target] | None = None
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Turn prepared cases into samples.
 
     Parameters
@@ -186,24 +261,15 @@ def to_samples(
 
     Returns
     -------
-    list of Sample
+    sequence of Sample
+        Each is made when it is asked for.
 
     Raises
     ------
     DataError
         If a case has none of the modalities.
     """
-    reads_image = "image" in preprocessing.modalities
-    return [
-        Sample(
-            case.id,
-            image=case.image if reads_image else None,
-            token_ids=preprocessing.prepare_text(case.text),
-            flags=preprocessing.prepare_flags(case.text),
-            targets={**case.targets, **_attribute_labels(case, attributes or {})},
-        )
-        for case in cases
-    ]
+    return LazySamples(cases, preprocessing, attributes=attributes or {})
 
 
 def _attribute_labels(case: Case, attributes: Mapping[str, Target]) -> dict[str, int]:

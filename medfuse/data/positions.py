@@ -49,6 +49,6 @@ def _centre(study: Study, lesion: Lesion) -> tuple[float, float, float] | None:
     volume = lesion_volume(study, lesion)
     if volume is None:
         return None
-    index = (np.array(volume.voxels.shape) - 1) / 2
+    index = (np.array(volume.shape) - 1) / 2
     x, y, z = (volume.affine @ [*index, 1.0])[:3]
     return (float(x), float(y), float(z))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from medfuse.config import ImageConfig, Modality, TextConfig
-from medfuse.data.resampling import box_affine, sample_box
-from medfuse.errors import BundleError, LesionPositionError, UsageError
+from medfuse.config import Modality, TextConfig
+from medfuse.data.intensity import restore, shown_window
+from medfuse.data.regions import region_box
+from medfuse.data.source_parts import SourcePart, prepare_steps, read_part
+from medfuse.errors import BundleError, DataError, LesionPositionError, UsageError
+from medfuse.image_config import ImageConfig
 from medfuse.tensors import Sample
 from medfuse.text import (
     Encoding,
@@ -30,16 +34,26 @@ from medfuse.text import (
     term_spans,
 )
 from medfuse.text.tokens import UNKNOWN_ID
-from medfuse.types import Array, CaseId, Lesion, ReportText, Study, Unit, Volume
+from medfuse.types import Array, CaseId, Lesion, ReportText, StoredVolume, Study, Unit, Volume
 
-__all__ = ["Preprocessing", "lesion_text", "lesion_volume"]
+__all__ = ["ImageFacts", "Preprocessing", "lesion_text", "lesion_volume"]
 
-CHANNEL = "image"
+VERSION = 1
+"""Of the image's preparation; a model of another version is refused."""
+
+
+class ImageFacts(NamedTuple):
+    """What is known of a case's image beside its voxels; see `medfuse.types.Volume`."""
+
+    unit: Unit
+    modality: str = ""
+    body_part: str = ""
 
 
 class _Saved(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    version: Literal[1]
     image: ImageConfig
     text: TextConfig
     unit: Unit
@@ -53,7 +67,7 @@ class Preprocessing:
     Parameters
     ----------
     image : ImageConfig
-        Box, spacing and window.
+        Region, spacing and channels.
     text : TextConfig
         Sections and length.
     unit : {"HU", "arbitrary"}
@@ -96,60 +110,96 @@ class Preprocessing:
             image=self.prepare_image(study, lesion),
             token_ids=self.prepare_text(text),
             flags=self.prepare_flags(text),
-            doubts=self.doubts(study, lesion),
+            doubts=self.doubts(self.image_facts(study, lesion), text),
         )
 
     def prepare_image(self, study: Study, lesion: Lesion) -> Tensor | None:
-        """Crop, resample and window the box around a lesion.
+        """Crop, resample and scale a case's box.
 
         Returns
         -------
-        Tensor, shape (1, I, J, K), float32, in [0, 1], or None
-            None if the model reads no image or the study has none.
+        Tensor, shape (C, I, J, K), float32, in [0, 1], or None
+            In whole steps of 1 / 65535, as the cache keeps it, so that a case is the same to the bit whether it comes
+            from there, from a whole volume or from the part that was read. None if the model reads no image or the
+            study has none.
         """
-        volume = lesion_volume(study, lesion)
-        if "image" not in self.modalities or volume is None:
-            return None
-        low, high = self.image.window
-        box = sample_box(volume, self.box_affine(study, lesion), size=self.image.size, fill=low)
-        # From 0, so that the zero padding of a convolution looks like the window's lowest value.
-        scaled = np.clip((box - low) / (high - low), 0.0, 1.0)
-        return torch.from_numpy(scaled.astype(np.float32)[np.newaxis])
+        parts = self.gather(study, lesion)
+        return None if parts is None else restore(prepare_steps(parts))
 
-    def doubts(self, study: Study, lesion: Lesion) -> tuple[str, ...]:
+    def gather(self, study: Study, lesion: Lesion) -> tuple[SourcePart, ...] | None:
+        """Read what a case's box is made of, a part a channel; None if the model reads no image or there is none.
+
+        Raises
+        ------
+        LesionPositionError
+            See `box_affine`.
+        DataError
+            If the study lacks the image of one of several channels, or a StoredVolume cannot be read.
+        """
+        if "image" not in self.modalities or self._first_volume(study, lesion) is None:
+            return None
+        box = self.box_affine(study, lesion)
+        parts: list[SourcePart] = []
+        for channel in self.image.channels:
+            volume = lesion_volume(study, lesion, channel.source)
+            if volume is None:
+                where = f"study {study.study_key} lesion {lesion.lesion_id}"
+                found = f"found no image of channel {channel.source!r}"
+                raise DataError(where, found, expected="one of each channel of data.image, or none at all")
+            parts.append(read_part(volume, channel, box=box, size=self.image.size))
+        return tuple(parts)
+
+    def image_facts(self, study: Study, lesion: Lesion) -> ImageFacts | None:
+        """Return what is known of the volume of the first channel, None if the study has none."""
+        volume = self._first_volume(study, lesion)
+        return None if volume is None else ImageFacts(volume.unit, volume.modality, volume.body_part)
+
+    def doubts(self, image: ImageFacts | None, text: ReportText | None) -> tuple[str, ...]:
         """Return why an answer on a case that can be prepared deserves no trust; empty if nothing is against it."""
-        volume = lesion_volume(study, lesion)
-        text = lesion_text(study, lesion)
         doubts: tuple[str, ...] = ()
-        if "image" in self.modalities and volume is not None and volume.unit != self.unit:
+        if "image" in self.modalities and image is not None and image.unit != self.unit:
             doubts = (
-                f"image in unit {volume.unit!r}, unlike the training images in {self.unit!r}: do not trust this answer",
+                f"image in unit {image.unit!r}, unlike the training images in {self.unit!r}: do not trust this answer",
             )
         if "text" in self.modalities and text is not None:
-            modality, part = (volume.modality, volume.body_part) if volume is not None else ("", "")
+            modality, part = (image.modality, image.body_part) if image is not None else ("", "")
             doubts += report_warnings(text.text, modality=modality, body_part=part)
         return doubts
 
+    @property
+    def shown_window(self) -> tuple[float, float]:
+        """What 0 and 1 of the first channel stand for; see `medfuse.data.intensity.shown_window`."""
+        return shown_window(self.image.channels[0])
+
     def undo_window(self, image: Tensor) -> NDArray[np.float32]:
-        """Return a prepared image, shape (1, I, J, K), in the volume's unit, clipped to the window.
+        """Return the first channel of a prepared image, shape (C, I, J, K), in the unit of `shown_window`.
 
         Returns
         -------
         ndarray, shape (I, J, K), float32
+            Clipped to the window.
         """
-        low, high = self.image.window
+        low, high = self.shown_window
         values: NDArray[np.float32] = (low + image[0].numpy() * (high - low)).astype(np.float32)
         return values
 
     def box_affine(self, study: Study, lesion: Lesion) -> Array:
-        """Return the affine, index to RAS+ mm, of the box that `prepare_image` samples."""
-        volume = lesion_volume(study, lesion)
+        """Return the affine, index to RAS+ mm, of the box that `prepare_image` samples.
+
+        Raises
+        ------
+        LesionPositionError
+            If the box needs a position or an extent that the lesion has not, or the position lies outside the image.
+        """
+        volume = self._first_volume(study, lesion)
         where = f"study {study.study_key} lesion {lesion.lesion_id}"
-        if lesion.centre is None:
-            raise LesionPositionError(where, "no lesion position", expected="a point, mask or box for each lesion")
-        if volume is not None and not _contains(volume, lesion.centre):
+        if volume is not None and lesion.centre is not None and not _contains(volume, lesion.centre):
             raise LesionPositionError(where, "the lesion position lies outside the image", expected="RAS mm inside it")
-        return box_affine(lesion.centre, size=self.image.size, spacing_mm=self.image.spacing_mm)
+        return region_box(self.image, lesion, volume, where=where)
+
+    def _first_volume(self, study: Study, lesion: Lesion) -> Volume | StoredVolume | None:
+        volumes = (lesion_volume(study, lesion, channel.source) for channel in self.image.channels)
+        return next((volume for volume in volumes if volume is not None), None)
 
     def prepare_text(self, text: ReportText | None) -> Tensor | None:
         """Turn a report into token ids.
@@ -210,11 +260,17 @@ class Preprocessing:
     @property
     def image_shape(self) -> tuple[int, int, int, int]:
         """Shape (C, I, J, K) of a prepared image."""
-        return (1, *self.image.size)
+        return (len(self.image.channels), *self.image.size)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of a prepared image as it is kept, 2 a voxel."""
+        return 2 * math.prod(self.image_shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the tokenizer as plain JSON values."""
         return {
+            "version": VERSION,
             "image": self.image.model_dump(mode="json"),
             "text": self.text.model_dump(mode="json"),
             "unit": self.unit,
@@ -259,9 +315,9 @@ def _hide(encoding: Encoding, masked: Sequence[tuple[int, int]]) -> Encoding:
     return replace(encoding, ids=tuple(ids), offsets=tuple(offsets))
 
 
-def lesion_volume(study: Study, lesion: Lesion) -> Volume | None:
-    """Return the volume that shows a lesion, None if the study has no image."""
-    return study.volumes.get(lesion.channels.get(CHANNEL, CHANNEL))
+def lesion_volume(study: Study, lesion: Lesion, channel: str = "image") -> Volume | StoredVolume | None:
+    """Return the volume that shows a lesion in a channel, None if the study has no such image."""
+    return study.volumes.get(lesion.channels.get(channel, channel))
 
 
 def lesion_text(study: Study, lesion: Lesion) -> ReportText | None:
@@ -269,6 +325,6 @@ def lesion_text(study: Study, lesion: Lesion) -> ReportText | None:
     return lesion.text or study.report
 
 
-def _contains(volume: Volume, point: tuple[float, float, float]) -> bool:
+def _contains(volume: Volume | StoredVolume, point: tuple[float, float, float]) -> bool:
     index = np.linalg.inv(volume.affine) @ np.array([*point, 1.0])
-    return bool(np.all(index[:3] > -0.5 - 1e-6) and np.all(index[:3] < np.array(volume.voxels.shape) - 0.5 + 1e-6))
+    return bool(np.all(index[:3] > -0.5 - 1e-6) and np.all(index[:3] < np.array(volume.shape) - 0.5 + 1e-6))

@@ -52,5 +52,5 @@ def explain_study(
             affine=preprocessing.box_affine(study, lesion) if shown else None,
         )
         provenance = {"model": predictor.bundle.model_id, **predictor.bundle.provenance}
-        folders.append(write_explanation(explanation, out, provenance=provenance, window=preprocessing.image.window))
+        folders.append(write_explanation(explanation, out, provenance=provenance, window=preprocessing.shown_window))
     return folders

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from medfuse.errors import VolumeError
-from medfuse.types import Array
+from medfuse.types import Array, Slices
 
 __all__ = ["Box", "Slices", "box_slices", "moved"]
 
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Two opposite corners in RAS+ mm."""
-
-Slices = tuple[slice, slice, slice]
 
 
 def box_slices(box_mm: Box, *, affine: Array, shape: tuple[int, ...]) -> Slices:

@@ -17,9 +17,9 @@ from medfuse.io.dicom_split import Stack, split_series
 from medfuse.io.dicom_values import LOSSY_NOTE, rescale_of, write_values
 from medfuse.io.transfer_syntaxes import LOSSY
 from medfuse.io.voxel_notes import voxel_notes
-from medfuse.types import Array, Unit, Volume
+from medfuse.types import Array, Slices, StoredVolume, Unit, Volume
 
-__all__ = ["check_series", "only_volume", "read_series", "read_stack"]
+__all__ = ["check_series", "only_volume", "open_stack", "read_series", "read_stack"]
 
 PHILIPS_SCALE = 0x2005100E
 PHILIPS_FRAMES = 0x2005140F
@@ -133,6 +133,42 @@ def read_stack(stack: Stack, *, where: str = "series", box_mm: Box | None = None
     unit: Unit = "HU" if is_hu else "arbitrary"
     told = (first.text("Modality"), first.text("BodyPartExamined"))
     return Volume(voxels, moved(stack.affine, part), unit, warnings, where, *told)
+
+
+def open_stack(stack: Stack, *, where: str = "series") -> StoredVolume:
+    """Tell where a volume lies by its headers, and hand out a reader of its parts.
+
+    Parameters
+    ----------
+    stack : Stack
+    where : str
+        For error messages; no patient value.
+
+    Returns
+    -------
+    StoredVolume
+        Its parts hold what `read_stack` gives of the same voxels: of uncompressed slices only the rows asked for are
+        read, of others only the slices.
+
+    Raises
+    ------
+    PixelError
+        If a header says that the values cannot be read; reading a part raises as `read_stack` does.
+    """
+    first = stack.slices[0]
+    n_rows, n_columns = first.size(where=where)
+    names = [f"{where} slice {k + 1} of {len(stack.slices)}" for k in range(len(stack.slices))]
+    rescales = [rescale_of(i, pixel_layout(i, where=w), where=w) for i, w in zip(stack.slices, names, strict=True)]
+    is_hu = all(rescale.is_hu for rescale in rescales)
+
+    def read(part: Slices) -> NDArray[np.generic]:
+        columns, rows, chosen = part
+        return _read_planes(stack.slices[chosen], rows, columns, where)[0]
+
+    unit: Unit = "HU" if is_hu else "arbitrary"
+    shape = (n_columns, n_rows, len(stack.slices))
+    told = (first.text("Modality"), first.text("BodyPartExamined"))
+    return StoredVolume(shape, stack.affine, read, unit, stack.warnings, where, *told)
 
 
 def _read_planes(

@@ -21,10 +21,11 @@ from medfuse.types import ReportText, Unit
 __all__ = ["Manifest", "read_manifest"]
 
 ROI = ("roi_x_mm", "roi_y_mm", "roi_z_mm")
+ROI_SIZE = ("roi_size_x_mm", "roi_size_y_mm", "roi_size_z_mm")
 IMAGE, IMAGE_OF_CHANNEL = "image_path", "image_path_"
 COLUMNS = (
-    "patient_id", "study_uid", "lesion_id", IMAGE, "series_uid", "report_path", "report_text", "mask_path", *ROI,
-    "diameter_mm", "split", "fold", "study_date", "report_date", "outcome_date", "modality", "unit",
+    "patient_id", "study_uid", "lesion_id", IMAGE, "series_uid", "report_path", "report_text", "mask_path",
+    *ROI, *ROI_SIZE, "diameter_mm", "split", "fold", "study_date", "report_date", "outcome_date", "modality", "unit",
 )  # fmt: skip
 SYNONYMS = {"study_id": "study_uid", "image": "image_path", "report": "report_path", "mask": "mask_path"}
 """Names that other programs give these columns."""
@@ -142,9 +143,12 @@ def _check_row(path: Path, row: int, record: Row, series: Mapping[str, object]) 
     if filled and len(filled) < len(ROI):
         missing = next(column for column in ROI if column not in filled)
         wrong_cell(path, row, missing, "found a position without it", "all of roi_x_mm, roi_y_mm, roi_z_mm")
-    for column in (*filled, "diameter_mm"):
-        if record.get(column):
-            number(path, row, column, record[column])
+    sized = [column for column in ROI_SIZE if record.get(column)]
+    if sized and (len(sized) < len(ROI_SIZE) or not filled):
+        wrong_cell(path, row, sized[0], "found a part of a box", "its centre roi_*_mm, and its size along x, y and z")
+    for column in (*filled, *sized, "diameter_mm"):
+        if record.get(column) and number(path, row, column, record[column]) <= 0 and column in sized:
+            wrong_cell(path, row, column, "found a size that is not above 0", "mm")
     if record.get("unit") and record["unit"] not in UNITS:
         wrong_cell(path, row, "unit", "found another unit", "HU or arbitrary")
 
@@ -193,8 +197,9 @@ def _image_columns(record: Row) -> dict[str, str]:
 
 
 def _lesion_entry(path: Path, row: int, record: Row, channels: Mapping[str, str]) -> LesionEntry:
-    position = [record.get(column, "") for column in ROI]
+    position, size = ([record.get(column, "") for column in columns] for columns in (ROI, ROI_SIZE))
     x, y, z = (float(text) if text else 0.0 for text in position)
+    r, a, s = (float(text) if text else 0.0 for text in size)
     report: Path | ReportText | None = None
     if record.get("report_path"):
         report = inside(path, row, "report_path", record["report_path"])
@@ -207,4 +212,5 @@ def _lesion_entry(path: Path, row: int, record: Row, channels: Mapping[str, str]
         mask=inside(path, row, "mask_path", record["mask_path"]) if record.get("mask_path") else None,
         report=report,
         diameter_mm=float(record["diameter_mm"]) if record.get("diameter_mm") else None,
+        size_mm=(r, a, s) if all(size) else None,
     )

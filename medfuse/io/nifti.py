@@ -12,9 +12,9 @@ from medfuse.io.boxes import Box, Slices, box_slices, moved
 from medfuse.io.nifti_files import Stream, check_end, is_nifti, open_voxels, read_nifti_header
 from medfuse.io.nifti_header import WHERE, NiftiHeader
 from medfuse.io.voxel_notes import voxel_notes
-from medfuse.types import Array, Unit, Volume
+from medfuse.types import Array, StoredVolume, Unit, Volume
 
-__all__ = ["is_nifti", "nifti_geometry", "read_nifti", "read_nifti_volumes"]
+__all__ = ["is_nifti", "nifti_geometry", "open_nifti", "read_nifti", "read_nifti_volumes"]
 
 
 def read_nifti(
@@ -74,6 +74,36 @@ def read_nifti(
         if box_mm is None and header.n_volumes == 1:
             notes = check_end(stream, header)
     return _volume(voxels, header, slices, unit=unit, allow_nan=allow_nan, notes=notes)
+
+
+def open_nifti(path: Path, *, unit: Unit = "arbitrary") -> StoredVolume:
+    """Tell where a NIfTI's one volume lies, and hand out a reader of its parts.
+
+    Parameters
+    ----------
+    path, unit
+        As for `read_nifti`.
+
+    Returns
+    -------
+    StoredVolume
+        Its parts hold what `read_nifti` gives of the same voxels; only the slices along K that are needed are read.
+
+    Raises
+    ------
+    VolumeError
+        As `read_nifti` does for its header; reading a part raises as it does for the voxels.
+    """
+    header = read_nifti_header(path)
+    _check_single(header)
+    with open_voxels(path, header):
+        pass  # a file that is shorter than its header claims is refused here
+
+    def read(part: Slices) -> NDArray[np.generic]:
+        with open_voxels(path, header) as stream:
+            return _checked(_read(stream, header, 0, part), allow_nan=False)
+
+    return StoredVolume(header.shape, header.affine, read, unit, header.warnings)
 
 
 def read_nifti_volumes(path: Path, *, unit: Unit = "arbitrary", allow_nan: bool = False) -> list[Volume]:
@@ -166,6 +196,11 @@ def _volume(
     allow_nan: bool,
     notes: tuple[str, ...] = (),
 ) -> Volume:
+    _checked(voxels, allow_nan=allow_nan)
+    return Volume(voxels, moved(header.affine, slices), unit, header.warnings + notes + voxel_notes(voxels))
+
+
+def _checked(voxels: NDArray[np.generic], *, allow_nan: bool) -> NDArray[np.generic]:
     if voxels.dtype.kind == "f" and not allow_nan and not np.all(np.isfinite(voxels)):
         raise PixelError(WHERE, "found NaN or infinite voxels", expected="finite numbers")
-    return Volume(voxels, moved(header.affine, slices), unit, header.warnings + notes + voxel_notes(voxels))
+    return voxels

@@ -15,7 +15,7 @@ from medfuse.errors import DataError, VolumeError
 from medfuse.io.containers import open_bytes
 from medfuse.io.nifti_header import HEADER_BYTES, WHERE, NiftiHeader, is_header, parse_header
 
-__all__ = ["Stream", "check_end", "is_nifti", "open_voxels", "read_nifti_header"]
+__all__ = ["Stream", "check_end", "is_nifti", "open_voxels", "read_nifti_header", "voxel_file"]
 
 MAX_GZIP_RATIO = 1032
 """Deflate cannot expand more than this, so that a header that claims more is wrong. Source: RFC 1951."""
@@ -157,6 +157,18 @@ def _check_size(stream: Stream, n_stored: int, header: NiftiHeader) -> None:
     if claimed > n_stored * ratio or (header.memory_bytes > BOMB_BYTES and claimed > n_stored * BOMB_RATIO):
         found = f"found a file of {n_stored} bytes, truncated or too large: its header claims {claimed}"
         raise VolumeError(WHERE, found, expected="a file that can hold them, compressed at most a hundredfold")
+
+
+def voxel_file(path: Path) -> list[Path]:
+    """Return the .img that belongs to a file, if it is an .hdr and has one.
+
+    Examples
+    --------
+    >>> voxel_file(Path("a.nii.gz"))
+    []
+    """
+    other = _image_of(path) if path.name.lower().endswith(tuple(PAIRED)) else None
+    return [other] if other is not None and other.is_file() else []
 
 
 def _image_of(path: Path) -> Path:

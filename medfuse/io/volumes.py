@@ -8,17 +8,18 @@ from pathlib import Path
 
 from medfuse.errors import AmbiguousVolumeError, VolumeError
 from medfuse.io.boxes import Box, box_slices, moved
-from medfuse.io.containers import Problems
-from medfuse.io.dicom import read_series, read_stack
+from medfuse.io.containers import Problems, container_of
+from medfuse.io.dicom import only_volume, open_stack, read_series, read_stack
 from medfuse.io.dicom_headers import SliceHeader, group_headers
 from medfuse.io.dicom_split import Stack, split_series
 from medfuse.io.files import input_files
-from medfuse.io.nifti import is_nifti, read_nifti, read_nifti_volumes
+from medfuse.io.nifti import is_nifti, open_nifti, read_nifti, read_nifti_volumes
+from medfuse.io.nifti_files import voxel_file
 from medfuse.io.series_files import SeriesFiles
 from medfuse.io.tag_walker import HeaderReader
-from medfuse.types import Unit, Volume
+from medfuse.types import StoredVolume, Unit, Volume
 
-__all__ = ["Box", "ImageSource", "crop", "read_source", "read_volume", "read_volumes"]
+__all__ = ["Box", "ImageSource", "crop", "open_source", "read_source", "read_volume", "read_volumes", "source_files"]
 
 ImageSource = Path | Stack | SeriesFiles | tuple[SliceHeader, ...]
 """Where one volume lies: a NIfTI file or a folder, the slices of a volume, or the files or slices of a series."""
@@ -84,12 +85,7 @@ def read_volume(
     VolumeError
         If there is none, or it cannot be read truthfully.
     """
-    sources = _sources(Path(path), series_uid=series_uid)
-    if len(sources) > 1:
-        listed = "; ".join(_describe(source) for source in sources[:MAX_LISTED])
-        found = f"found more than one volume: {len(sources)}, of one series or several: {listed}"
-        raise AmbiguousVolumeError("image path", found, expected="exactly one, or a series_uid that chooses it")
-    return read_source(sources[0], unit=unit, box_mm=box_mm)
+    return read_source(_only_source(Path(path), series_uid=series_uid), unit=unit, box_mm=box_mm)
 
 
 def read_source(source: ImageSource, *, unit: Unit = "arbitrary", box_mm: Box | None = None) -> Volume:
@@ -123,6 +119,61 @@ def read_source(source: ImageSource, *, unit: Unit = "arbitrary", box_mm: Box | 
     return read_nifti(source, unit=unit, box_mm=box_mm)
 
 
+def open_source(source: ImageSource, *, unit: Unit = "arbitrary") -> StoredVolume:
+    """Read the headers of a source's one volume; its voxels are read part by part, when they are asked for.
+
+    Parameters
+    ----------
+    source : Path, Stack, SeriesFiles or tuple of SliceHeader
+    unit : {"HU", "arbitrary"}
+        Unit of NIfTI voxels.
+
+    Returns
+    -------
+    StoredVolume
+
+    Raises
+    ------
+    VolumeError
+        As `read_source` does; what is wrong with the voxels is raised where they are read.
+    """
+    if isinstance(source, SeriesFiles):
+        source = source.stack()
+    if isinstance(source, tuple):
+        source = only_volume(split_series(source), "series")
+    if isinstance(source, Stack):
+        return open_stack(source)
+    if source.is_dir() or not is_nifti(source):
+        return open_source(_only_source(source), unit=unit)
+    return open_nifti(source, unit=unit)
+
+
+def source_files(source: ImageSource) -> list[Path]:
+    """Return the files that a source lies in, sorted; of a zip or tar the file itself.
+
+    Parameters
+    ----------
+    source : Path, Stack, SeriesFiles or tuple of SliceHeader
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    VolumeError
+        If there is none.
+    """
+    if isinstance(source, SeriesFiles):
+        paths = source.paths()
+    elif isinstance(source, Path):
+        paths = _files(source) if source.is_dir() else [source, *voxel_file(source)]
+    else:
+        paths = [item.path for item in (source.slices if isinstance(source, Stack) else source)]
+    within = (container_of(path) for path in paths)
+    return sorted({path if found is None else found[0] for path, found in zip(paths, within, strict=True)})
+
+
 def crop(volume: Volume, box_mm: Box) -> Volume:
     """Cut out the voxels that cover a box: their centres enclose it, as interpolation in it needs.
 
@@ -152,6 +203,15 @@ def crop(volume: Volume, box_mm: Box) -> Volume:
     """
     part = box_slices(box_mm, affine=volume.affine, shape=volume.voxels.shape)
     return replace(volume, voxels=volume.voxels[part].copy(order="K"), affine=moved(volume.affine, part))
+
+
+def _only_source(path: Path, *, series_uid: str | None = None) -> Stack | Path:
+    sources = _sources(path, series_uid=series_uid)
+    if len(sources) > 1:
+        listed = "; ".join(_describe(source) for source in sources[:MAX_LISTED])
+        found = f"found more than one volume: {len(sources)}, of one series or several: {listed}"
+        raise AmbiguousVolumeError("image path", found, expected="exactly one, or a series_uid that chooses it")
+    return sources[0]
 
 
 def _sources(path: Path, *, series_uid: str | None = None) -> list[Stack | Path]:

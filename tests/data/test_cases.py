@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from medfuse.config import ImageConfig, TextConfig
-from medfuse.data import CaseSet, Preprocessing, load_cases, to_samples
+from medfuse.config import ChannelConfig, ImageConfig, TextConfig
+from medfuse.data import CaseSet, Preparer, Preprocessing, load_cases, to_samples
 from medfuse.errors import DataError, ManifestError
 from medfuse.io import Pseudonymizer, read_manifest, write_nifti
 from medfuse.text import ReportTokenizer
@@ -19,7 +19,10 @@ from medfuse.types import Target, Volume
 
 MALIGNANCY = Target("malignancy", "binary", ("negative", "positive"))
 PREPARE = Preprocessing(
-    ImageConfig(size=(4, 4, 4), spacing_mm=1.0, window=(0.0, 100.0)), TextConfig(), "HU", ("image", "text")
+    ImageConfig(size=(4, 4, 4), spacing_mm=1.0, channels=(ChannelConfig(intensity=(0.0, 100.0)),)),
+    TextConfig(),
+    "HU",
+    ("image", "text"),
 )
 NAMES = Pseudonymizer(bytes(32))
 Row = dict[str, Any]
@@ -49,7 +52,7 @@ def load(folder: Path, rows: Sequence[Row], **options: Any) -> CaseSet:
             number = float(str(one["patient_id"]).removeprefix("SMITH-"))
             write_nifti(Volume(np.full((8, 8, 8), 10 * number, dtype=np.float32), np.eye(4), "HU"), path)
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
-    given = {"preprocessing": PREPARE, "targets": [MALIGNANCY], "pseudonymizer": NAMES, **options}
+    given = {"preparer": Preparer(PREPARE, NAMES), "targets": [MALIGNANCY], **options}
     return load_cases(read_manifest(folder / "manifest.csv"), **given)
 
 
@@ -65,7 +68,7 @@ def test_each_labelled_row_becomes_a_case(tmp_path: Path) -> None:
     assert (first.targets, second.targets) == ({"malignancy": 1}, {"malignancy": 0})
     assert first.image is not None
     assert first.image.shape == (1, 4, 4, 4)
-    torch.testing.assert_close(first.image, torch.full((1, 4, 4, 4), 0.1))
+    torch.testing.assert_close(first.image, torch.full((1, 4, 4, 4), 0.1), rtol=0, atol=0.5 / 65535 + 1e-7)
     assert (first.row["fold"], first.row["site"]) == ("1", "north")
 
 
@@ -174,11 +177,12 @@ def test_samples_hold_what_the_model_reads(tmp_path: Path) -> None:
     both = to_samples(cases, replace(PREPARE, tokenizer=tokenizer))
     assert both[0].token_ids is not None
     assert tuple(both[0].token_ids.tolist()) == tokenizer.encode("Nodule 1.", max_length=8).ids
-    assert both[0].image is cases[0].image
+    assert torch.equal(both[0].image, cases[0].image)
     assert both[0].targets == {"malignancy": 1}
     assert both[1].token_ids is None
     image_only = to_samples(cases, replace(PREPARE, modalities=("image",)))
     assert all(sample.token_ids is None for sample in image_only)
+    assert [sample.case for sample in image_only[1:]] == [cases[1].id]
     with pytest.raises(DataError, match="neither image nor text"):
         to_samples(cases, replace(PREPARE, modalities=("text",), tokenizer=tokenizer))
 

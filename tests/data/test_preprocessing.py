@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medfuse.config import ImageConfig, TextConfig
+from medfuse.config import ChannelConfig, ImageConfig, TextConfig
 from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, DataError, LesionPositionError, ReportTextError, UsageError
 from medfuse.text import ReportTokenizer, flag_names
@@ -18,11 +18,13 @@ from medfuse.types import Lesion, ReportText, Study, Unit, Volume
 
 TEXT = "HISTORY: Cough.\nFINDINGS: A solid nodule.\nIMPRESSION: Nodule."
 TOKENIZER = ReportTokenizer.train([TEXT], vocabulary_size=100)
-IMAGE = ImageConfig(size=(4, 4, 4), spacing_mm=1.0, window=(-100.0, 300.0))
+IMAGE = ImageConfig(size=(4, 4, 4), spacing_mm=1.0, channels=(ChannelConfig(intensity=(-100.0, 300.0)),))
 BOTH = ("image", "text")
 PREPARE = Preprocessing(IMAGE, TextConfig(), "HU", BOTH, TOKENIZER)
 CENTRE = (4.5, 4.5, 4.5)
 AT_CENTRE = Lesion("1", CENTRE)
+HALF_STEP = 0.5 * 400 / 65535 + 1e-4
+"""In HU, of a window of 400 HU."""
 
 
 def study(
@@ -53,13 +55,13 @@ def test_sample_has_the_shape_type_and_identity_that_the_model_reads() -> None:
 def test_window_maps_to_0_and_1_and_clips(value: float, scaled: float) -> None:
     image = PREPARE.prepare_image(study(value=value), AT_CENTRE)
     assert image is not None
-    np.testing.assert_allclose(image.numpy(), scaled, atol=1e-6)
+    np.testing.assert_allclose(image.numpy(), scaled, atol=0.5 / 65535 + 1e-7)
 
 
 def test_undo_window_gives_the_units_back() -> None:
     image = PREPARE.prepare_image(study(value=123.0), AT_CENTRE)
     assert image is not None
-    np.testing.assert_allclose(PREPARE.undo_window(image), np.full((4, 4, 4), 123.0), atol=1e-3)
+    np.testing.assert_allclose(PREPARE.undo_window(image), np.full((4, 4, 4), 123.0), atol=HALF_STEP)
 
 
 def test_box_is_cut_where_its_affine_says() -> None:
@@ -69,13 +71,13 @@ def test_box_is_cut_where_its_affine_says() -> None:
     image = PREPARE.prepare_image(one, lesion)
     assert image is not None
     x_mm = (PREPARE.box_affine(one, lesion) @ np.vstack([np.arange(4), np.zeros((2, 4)), np.ones(4)]))[0]
-    np.testing.assert_allclose(PREPARE.undo_window(image)[:, 0, 0], -x_mm, atol=1e-3)
+    np.testing.assert_allclose(PREPARE.undo_window(image)[:, 0, 0], -x_mm, atol=HALF_STEP)
 
 
 def test_box_beyond_the_volume_looks_like_the_lowest_value() -> None:
-    image = PREPARE.prepare_image(study(value=300.0), Lesion("1", (0.0, 4.5, 4.5)))
+    image = PREPARE.prepare_image(study(value=300.0), Lesion("1", (-0.2, 4.5, 4.5)))
     assert image is not None
-    assert image[0, :, 0, 0].tolist() == [0, 0, 1, 1]
+    assert image[0, :, 0, 0].tolist() == [0, 0, 1, 1]  # at -1.7, -0.7, 0.3 and 1.3; the volume starts at -0.5
 
 
 @pytest.mark.parametrize(("trained", "given"), [("HU", "arbitrary"), ("arbitrary", "HU")])
@@ -168,7 +170,10 @@ def test_preparation_leaves_the_study_untouched() -> None:
 OTHERS: list[Callable[[Preprocessing], Preprocessing]] = [
     lambda p: replace(p, image=p.image.model_copy(update={"size": (4, 4, 5)})),
     lambda p: replace(p, image=p.image.model_copy(update={"spacing_mm": 1.25})),
-    lambda p: replace(p, image=p.image.model_copy(update={"window": (-100.0, 301.0)})),
+    lambda p: replace(p, image=p.image.model_copy(update={"region": "whole"})),
+    lambda p: replace(p, image=p.image.model_copy(update={"spacing_mm": None, "margin_mm": 1.0})),
+    lambda p: replace(p, image=p.image.model_copy(update={"channels": (ChannelConfig(intensity=(-100.0, 301.0)),)})),
+    lambda p: replace(p, image=p.image.model_copy(update={"channels": (ChannelConfig(source="ct"),)})),
     lambda p: replace(p, text=p.text.model_copy(update={"sections": ("findings",)})),
     lambda p: replace(p, text=p.text.model_copy(update={"max_length": 255})),
     lambda p: replace(p, text=p.text.model_copy(update={"vocabulary_size": 1999})),
@@ -189,8 +194,8 @@ def test_digest_changes_with_every_option_and_the_tokenizer() -> None:
 
 def test_every_option_of_the_configuration_is_among_those_tried() -> None:
     options = set(ImageConfig.model_fields) | set(TextConfig.model_fields)
-    tried = {"size", "spacing_mm", "window", "sections", "max_length", "vocabulary_size", "flags", "mask_terms", "mask"}
-    assert options == tried
+    of_images = {"region", "size", "spacing_mm", "margin_mm", "channels"}
+    assert options == of_images | {"sections", "max_length", "vocabulary_size", "flags", "mask_terms", "mask"}
 
 
 def test_plain_values_survive_a_round_trip_through_json() -> None:
@@ -204,7 +209,12 @@ def test_plain_values_survive_a_round_trip_through_json() -> None:
     "change",
     [
         {"image": None},
-        {"image": {"size": [4, 4], "spacing_mm": 1.0, "window": [0, 1]}},
+        {"image": {"size": [4, 4], "spacing_mm": 1.0}},
+        {"image": {"size": [4, 4, 4], "spacing_mm": 1.0, "margin_mm": 3.0}},
+        {"image": {"channels": []}},
+        {"image": {"channels": [{"intensity": "lungs"}]}},
+        {"image": {"channels": [{"source": "../x"}]}},
+        {"version": 2},
         {"image": {"colour": True}},
         {"text": {"max_length": "many"}},
         {"unit": "Hounsfield"},

@@ -108,7 +108,7 @@ def test_the_map_lies_on_the_grid_of_the_prepared_image(toy_predictor: Predictor
     explanation = explained(toy_predictor, study)
     sample = toy_predictor.preprocessing(study, study.lesions[0])
     assert explanation.image is not None and explanation.image_map is not None and sample.image is not None
-    low, high = toy_predictor.preprocessing.image.window
+    low, high = toy_predictor.preprocessing.shown_window
     assert np.allclose(explanation.image, sample.image[0].numpy() * (high - low) + low, rtol=0, atol=1e-3)
     assert explanation.affine is not None
     middle = explanation.affine @ [*(np.array(explanation.image.shape) - 1) / 2, 1.0]
