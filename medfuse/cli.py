@@ -207,6 +207,44 @@ def annotate(
 
 
 @app.command()
+def prepare(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="manifest.csv.")],
+    *,
+    config: Annotated[Path, typer.Option(help="A YAML file, as in configs/.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: data.cache.max_gb=50.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 takes one a core.")] = 0,
+    key_file: KeyFile = None,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Prepare a manifest's images and keep them (data.cache), so that no training waits. Goes on where it stopped."""
+    from medfuse.config import load_config
+    from medfuse.progress import bar, start_logging
+
+    settings = load_config(config, overrides=set_ or [])
+    start_logging(quiet=quiet, json_log=json_log)
+    from medfuse.data import Preprocessing, fill_store
+    from medfuse.data.filling import usable_cores
+    from medfuse.io import load_pseudonymizer, read_manifest
+
+    done = fill_store(
+        read_manifest(manifest),
+        preprocessing=Preprocessing(settings.data.image, settings.data.text, settings.data.unit, ("image",)),
+        cache=settings.data.cache,
+        pseudonymizer=load_pseudonymizer(key_file),
+        workers=workers or usable_cores(),
+        progress=bar("studies", quiet=quiet),
+    )
+    for study_key, lesion_id, reason in done.refused:
+        log.warning("refused %s %s: %s", study_key, lesion_id, reason)
+    log.info("%d images prepared, %d known before, %d refused", done.n_made, done.n_known, len(done.refused))
+    if done.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
 def train(
     *,
     config: Annotated[Path, typer.Option(help="A YAML file, as in configs/.")],
