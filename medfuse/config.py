@@ -361,7 +361,7 @@ class ComputeConfig(_Strict):
     strategy : {"auto", "ddp"}
         ``"ddp"`` for several processes; each gets an equal share of every batch.
     precision : {"float32", "bfloat16"}
-        Of the image encoder's convolutions in training; answers are always computed in float32.
+        Of 3D convolutions and pretrained encoders in training; weights, and all answers, are float32.
     workers : int
         Processes that prepare samples beside the training; the results are the same for any number.
     threads : int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from medfuse.data.augmentation import Augmentation
@@ -23,6 +25,8 @@ class CaseDataset(Dataset[Sample]):
     augmentation : Augmentation, optional
     variants : sequence of TextVariants or None
         Of each sample's text, where the augmentation words reports otherwise.
+    features : Tensor, shape (N, S), optional
+        `medfuse.models.StudyClassifier.describe_images` of the samples, computed once for all epochs.
     seed : int
         With the epoch and the index it fixes every random change, whatever the number of workers.
     """
@@ -33,11 +37,13 @@ class CaseDataset(Dataset[Sample]):
         *,
         augmentation: Augmentation | None = None,
         variants: Sequence[TextVariants | None] = (),
+        features: Tensor | None = None,
         seed: int = 0,
     ) -> None:
         self.samples = samples
         self.augmentation = augmentation
         self.variants = variants
+        self.features = features
         self.seed = seed
 
     def __len__(self) -> int:
@@ -45,8 +51,11 @@ class CaseDataset(Dataset[Sample]):
 
     def __getitem__(self, turn: Turn | int) -> Sample:
         """Return a sample: by its index as it is, by its `Turn` as that epoch changes it."""
+        index = turn if isinstance(turn, int) else turn.index
+        sample = self.samples[index]
+        if self.features is not None and sample.image is not None:
+            sample = replace(sample, image_features=self.features[index])
         if isinstance(turn, int) or self.augmentation is None:
-            return self.samples[turn if isinstance(turn, int) else turn.index]
-        variants = self.variants[turn.index] if self.variants else None
-        seed = (self.seed, turn.epoch, turn.index)
-        return self.augmentation(self.samples[turn.index], variants=variants, seed=seed)
+            return sample
+        variants = self.variants[index] if self.variants else None
+        return self.augmentation(sample, variants=variants, seed=(self.seed, turn.epoch, index))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import lightning
@@ -23,7 +23,9 @@ from medfuse.data import (
     text_variants,
     to_samples,
 )
+from medfuse.data.batch_augmentation import changes_batches
 from medfuse.errors import ConfigError
+from medfuse.models import StudyClassifier
 from medfuse.tensors import Batch, Sample
 
 __all__ = ["CaseData"]
@@ -39,7 +41,10 @@ class CaseData(lightning.LightningDataModule):
     config : RunConfig
     preprocessing : Preprocessing
         With its tokenizer.
-    train, validation : sequence of Case
+    model : StudyClassifier
+        Describes the images once for all epochs.
+    parts : mapping of str to sequence of Case
+        ``train`` and ``validation``.
 
     Raises
     ------
@@ -48,16 +53,28 @@ class CaseData(lightning.LightningDataModule):
     """
 
     def __init__(
-        self, config: RunConfig, preprocessing: Preprocessing, *, train: Sequence[Case], validation: Sequence[Case]
+        self,
+        config: RunConfig,
+        preprocessing: Preprocessing,
+        *,
+        model: StudyClassifier,
+        parts: Mapping[str, Sequence[Case]],
     ) -> None:
         super().__init__()
         self.config = config
         attributes = {attribute.column: attribute.build() for attribute in config.attributes}
-        samples = to_samples(train, preprocessing, attributes=attributes)
-        augmentation = Augmentation(config.augment, max_length=preprocessing.text.max_length)
-        variants = _variants(config, train, preprocessing)
-        self.train_set = CaseDataset(samples, augmentation=augmentation, variants=variants, seed=config.seed)
-        self.validation_set = CaseDataset(to_samples(validation, preprocessing, attributes=attributes))
+        train, validation = (
+            to_samples(parts[n], preprocessing, attributes=attributes) for n in ("train", "validation")
+        )
+        self.train_set = CaseDataset(
+            train,
+            augmentation=Augmentation(config.augment, max_length=preprocessing.text.max_length),
+            variants=_variants(config, parts["train"], preprocessing),
+            # Changed images would have to be described anew; turned and mirrored ones are described alike.
+            features=None if changes_batches(config.augment) else model.describe_images(train),
+            seed=config.seed,
+        )
+        self.validation_set = CaseDataset(validation, features=model.describe_images(validation))
         self.batch_size = min(config.optim.batch_size, len(train))
         self._collate: Callable[[Sequence[Sample]], Batch] = partial(
             collate,

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import lightning
+from lightning.pytorch.strategies import DDPStrategy
 
 from medfuse.config import ComputeConfig
 from medfuse.errors import TrainingError
@@ -19,10 +19,6 @@ from medfuse.training.checkpoints import SafetensorsIO, SaveLast
 from medfuse.training.module import ClassifierModule
 
 __all__ = ["make_trainer", "quiet_lightning", "run_epochs"]
-
-PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-# Which parameters a batch uses depends on the modalities that its cases have.
-STRATEGY = {"auto": "auto", "ddp": "ddp_find_unused_parameters_true"}
 
 
 def run_epochs(
@@ -77,8 +73,8 @@ def make_trainer(
         max_epochs=epochs,
         accelerator=compute.accelerator,
         devices=compute.devices,
-        strategy=STRATEGY[compute.strategy],
-        precision=PRECISION[compute.precision],
+        # Every process holds the same running statistics: they come from the whole batch.
+        strategy=DDPStrategy(broadcast_buffers=False) if compute.strategy == "ddp" else "auto",
         deterministic=compute.deterministic,
         accumulate_grad_batches=accumulate,
         use_distributed_sampler=False,  # our batches are shared out already

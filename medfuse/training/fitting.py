@@ -20,6 +20,7 @@ from medfuse.inference import Bundle, Calibration, build_for, build_member_for, 
 from medfuse.inference.calibration import conditions_of
 from medfuse.inference.predictor import modalities_of
 from medfuse.models import TargetLoss, pretrained_tokenizer
+from medfuse.models.precision import train_in
 from medfuse.tensors import Sample
 from medfuse.text import PretrainedTokenizer, ReportTokenizer, TextTokenizer
 from medfuse.training.callbacks import KeepBest, StopInTime
@@ -177,9 +178,11 @@ def _fit_member(
     }
     attributes = {one.name: TargetLoss(one, LossConfig()) for one in (item.build() for item in config.attributes)}
     learnt = [loss.target for loss in (*losses.values(), *attributes.values())]
-    data = CaseData(config, preprocessing, train=train, validation=parts["validation"])
+    model = build_member_for(preprocessing, config.model, learnt)
+    train_in(model, getattr(torch, config.compute.precision))
+    data = CaseData(config, preprocessing, model=model, parts=parts)
     module = ClassifierModule(
-        build_member_for(preprocessing, config.model, learnt),
+        model,
         losses=losses,
         attributes=attributes,
         optim=config.optim,

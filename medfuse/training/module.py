@@ -17,6 +17,7 @@ from medfuse.config import OptimConfig
 from medfuse.errors import TrainingError
 from medfuse.evaluation import calibrated_loss
 from medfuse.models import StudyClassifier, TargetLoss, study_loss
+from medfuse.models.distributed import gather_output
 from medfuse.models.text_encoder import TextEncoder
 from medfuse.tensors import Batch
 from medfuse.types import Target
@@ -57,6 +58,7 @@ class ClassifierModule(lightning.LightningModule):
         # What is validated and kept: single steps on few cases are noisy, their running mean is not.
         average = get_ema_multi_avg_fn(optim.weight_average)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        self.averaged.requires_grad_(False)
         self.losses = dict(losses)
         self.attributes = dict(attributes)
         self.targets = tuple(loss.target for loss in losses.values())
@@ -99,8 +101,7 @@ class ClassifierModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gather logits and labels of the targets."""
-        with torch.autocast(self.device.type, enabled=False):  # as it will answer
-            output = self.averaged.module(batch)
+        output = self.averaged.module(batch)
         for target in self.targets:
             known = batch.target_mask[target.name]
             logits, labels = output.logits[target.name][known], batch.targets[target.name][known]
@@ -113,9 +114,10 @@ class ClassifierModule(lightning.LightningModule):
         self.log("validation_loss", sum(losses) / len(losses), prog_bar=True)
 
     def _losses(self, batch: Batch, model: nn.Module) -> dict[str, Tensor]:
+        output, whole = gather_output(model(batch), batch)
         return study_loss(
-            model(batch),
-            batch,
+            output,
+            whole,
             targets=self.losses,
             attributes=self.attributes,
             optim=self.optim,
@@ -132,6 +134,7 @@ class ClassifierModule(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": parameters, "lr": rate} for rate, parameters in groups.items()],
             weight_decay=self.optim.weight_decay,
+            fused=True,
         )
         schedule = make_schedule(optimizer, self.optim, steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def test_an_epoch_has_each_case_at_most_once_in_whole_batches(n: int, size: int,
 def test_the_processes_shares_make_up_the_one_process_s_batches(n: int, share: int, world: int, epoch: int) -> None:
     whole = batches(n, share * world, epoch=epoch)
     parts = [batches(n, share * world, epoch=epoch, rank=rank, world=world) for rank in range(world)]
-    assert [sum(pieces, []) for pieces in zip(*parts, strict=True)] == whole
+    assert [list(chain.from_iterable(pieces)) for pieces in zip(*parts, strict=True)] == whole
 
 
 def test_no_two_epochs_and_no_two_seeds_have_one_order() -> None:

@@ -1,5 +1,8 @@
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -9,7 +12,8 @@ from medfuse.data import Case
 from medfuse.errors import DataError
 from medfuse.evaluation import evaluate
 from medfuse.splits import inner_validation
-from medfuse.training import cross_fit
+from medfuse.training import StopInTime, cross_fit, train_folds
+from medfuse.training.folds import in_folds
 
 CONDITIONS = {"image", "text", "fused"}
 
@@ -79,3 +83,49 @@ def test_a_case_without_a_fold_is_refused(toy_config: RunConfig, toy_cases: Sequ
     for row in ({}, {"fold": ""}, {"fold": "first"}):
         with pytest.raises(DataError, match="column fold"):
             cross_fit(toy_config, [*toy_cases, replace(toy_cases[0], row=row)])
+
+
+def test_folds_of_the_manifest_are_taken_where_there_are_as_many(
+    toy_config: RunConfig, toy_cases: Sequence[Case], halves: list[Case]
+) -> None:
+    def folds(cases: Sequence[Case], n_folds: int | None) -> list[str]:
+        data = toy_config.data.model_copy(update={"folds": n_folds})
+        return [case.row["fold"] for case in in_folds(toy_config.model_copy(update={"data": data}), cases)]
+
+    assert folds(toy_cases, 4) == folds(toy_cases, None) == [case.row["fold"] for case in toy_cases]
+    assert folds(halves, 2) == [case.row["fold"] for case in halves]
+    made = folds(toy_cases, 3)
+    assert set(made) == {"0", "1", "2"}
+    by_patient: dict[str, set[str]] = {}
+    for case, fold in zip(toy_cases, made, strict=True):
+        by_patient.setdefault(case.patient_id, set()).add(fold)
+    assert all(len(found) == 1 for found in by_patient.values())
+
+
+def test_folds_are_runs_of_their_own_that_go_on_where_they_stopped(
+    toy_config: RunConfig, toy: Any, halves: list[Case], tmp_path: Path, table: pd.DataFrame
+) -> None:
+    config = toy_config.model_copy(
+        update={
+            "optim": toy_config.optim.model_copy(update={"epochs": 2}),
+            "data": toy_config.data.model_copy(update={"folds": 2}),
+        }
+    )
+    options: dict[str, Any] = {"out": tmp_path, "manifest": toy.manifest, "cases": halves}
+    stopped = train_folds(config, **options, callbacks=[StopInTime(0.001 + 1e9)])
+    assert stopped.is_complete
+    first = (tmp_path / "fold-0" / "run.json").read_bytes()
+    (tmp_path / "fold-1" / "run.json").unlink()
+    (tmp_path / "run.json").unlink()
+    again = train_folds(config, **options, resume=True)
+    assert again.auroc == stopped.auroc
+    assert (tmp_path / "fold-0" / "run.json").read_bytes() == first
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["is_complete"] and [fold["folder"] for fold in record["folds"]] == ["fold-0", "fold-1"]
+    assert all((tmp_path / fold["folder"] / "model" / "weights.safetensors").exists() for fold in record["folds"])
+    # As `cross_fit` gives them, which trains in memory.
+    found = pd.read_parquet(tmp_path / "predictions.parquet")
+    columns = ["case_id", "split", "fold", "condition", "target", "class"]
+    both = found.merge(table, on=columns, validate="one_to_one")
+    assert len(both) == len(found) == len(table)
+    assert (both["probability_x"] - both["probability_y"]).abs().max() < 1e-6
