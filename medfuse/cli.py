@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -271,6 +272,7 @@ def train(
     prepare_process()
     overrides = [*(set_ or []), *([f"data.folds={folds}"] if folds else [])]
     settings = load_config(config, overrides=overrides)
+    quiet = quiet or int(os.environ.get("LOCAL_RANK", "0")) > 0  # of several processes the first one speaks
     limit = parse_duration(max_time) if max_time else None
     start_logging(quiet=quiet, json_log=json_log)
     from medfuse.training import ShowEpochs, StopInTime, read_cases, train, train_folds

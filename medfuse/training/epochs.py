@@ -74,7 +74,7 @@ def make_trainer(
         accelerator=compute.accelerator,
         devices=compute.devices,
         # Every process holds the same running statistics: they come from the whole batch.
-        strategy=DDPStrategy(broadcast_buffers=False) if compute.strategy == "ddp" else "auto",
+        strategy=DDPStrategy(forward_sync_buffers=False) if compute.strategy == "ddp" else "auto",
         deterministic=compute.deterministic,
         accumulate_grad_batches=accumulate,
         use_distributed_sampler=False,  # our batches are shared out already
@@ -91,12 +91,15 @@ def make_trainer(
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Leave out what lightning says of the machine at every start, and its advice on workers."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         for message in (
             ".*does not have many workers.*",
             ".*number of training batches.*",
             ".*lr_scheduler.step.*",
+            # Every process computes the loss of the whole batch.
+            ".*It is recommended to use `self.log.*sync_dist=True.*",
             # A frozen encoder stays in eval mode on purpose.
             r".*module\(s\) in eval mode at the start of training.*",
         ):
