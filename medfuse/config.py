@@ -333,6 +333,8 @@ class AugmentConfig(_Strict):
         Chance that a report of several sections loses one.
     synonyms : float
         Chance that a finding is worded otherwise, as the lexicon words it.
+    hide_terms : float
+        Chance that all mentions of ``data.text.mask_terms`` are hidden from a training case.
     """
 
     mirror: tuple[Literal["R", "A", "S"], ...] = ("R", "A", "S")
@@ -348,6 +350,7 @@ class AugmentConfig(_Strict):
     shuffle_sentences: Share = 0.0
     drop_section: Share = 0.0
     synonyms: Share = 0.0
+    hide_terms: Share = 0.0
 
 
 class ComputeConfig(_Strict):

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from medfuse.config import AugmentConfig
 from medfuse.data.preprocessing import Preprocessing
-from medfuse.text import annotate, concept_wordings
+from medfuse.text import annotate, concept_wordings, term_spans
+from medfuse.text.tokens import UNKNOWN_ID
 from medfuse.types import ReportText
 
 __all__ = ["TextVariants", "text_variants", "vary_text"]
@@ -33,11 +34,14 @@ class TextVariants:
         Number of the section of each sentence.
     wordings : tuple of (int, int, tuple of tuple of int)
         Of each finding the tokens, and the token ids of the lexicon's other wordings of it.
+    terms : tuple of (int, int)
+        Tokens of each mention of ``data.text.mask_terms``, where the model may read them.
     """
 
     sentences: tuple[Span, ...]
     sections: tuple[int, ...]
     wordings: tuple[tuple[int, int, tuple[tuple[int, ...], ...]], ...]
+    terms: tuple[Span, ...] = ()
 
 
 def text_variants(text: ReportText, preprocessing: Preprocessing) -> TextVariants:
@@ -75,7 +79,14 @@ def text_variants(text: ReportText, preprocessing: Preprocessing) -> TextVariant
         others = tuple(_ids(preprocessing, word) for word in words if word != said)
         if others:
             wordings.append((inside[0], inside[-1] + 1, others))
-    return TextVariants(sentences, of_section, tuple(wordings))
+    hidden = preprocessing.text.mask_terms if preprocessing.text.mask == "compare" else ()
+    mentions = [[i for i, (a, b) in enumerate(offsets) if a < end and start < b] for start, end in _spans(text, hidden)]
+    terms = tuple((inside[0], inside[-1] + 1) for inside in mentions if inside)
+    return TextVariants(sentences, of_section, tuple(wordings), terms)
+
+
+def _spans(text: ReportText, terms: Sequence[str]) -> list[Span]:
+    return term_spans(text.text, terms) if terms else []
 
 
 def _ids(preprocessing: Preprocessing, words: str) -> tuple[int, ...]:
@@ -120,6 +131,9 @@ def vary_text(
         for (first, end, others), yes, at in zip(variants.wordings, reworded, chosen, strict=True)
         if yes
     }
+    # A hidden term is one unknown word, as where the model answers without it.
+    if rng.random() < config.hide_terms:
+        pieces |= {first: (end, [UNKNOWN_ID]) for first, end in variants.terms}
     sentences = [_reworded(ids, span, pieces) for span in variants.sentences]
     kept = _without_a_section(variants.sections, drop=rng.random() < config.drop_section, at=rng.random())
     order = _shuffled(kept, variants.sections, rng) if rng.random() < config.shuffle_sentences else kept

@@ -124,8 +124,7 @@ def _variants(
         raise ConfigError(
             "augment.drop_section", "found flags that tell what a section said", expected="data.text.flags: none"
         )
-    if "text" not in preprocessing.modalities or not (
-        augment.shuffle_sentences or augment.drop_section or augment.synonyms
-    ):
+    changes = (augment.shuffle_sentences, augment.drop_section, augment.synonyms, augment.hide_terms)
+    if "text" not in preprocessing.modalities or not any(changes):
         return ()
     return tuple(None if case.text is None else text_variants(case.text, preprocessing) for case in cases)

@@ -103,3 +103,18 @@ def test_findings_are_worded_as_the_lexicon_words_them(
 
 def test_a_longer_wording_is_cut_at_the_length_limit(variants: TextVariants, ids: torch.Tensor) -> None:
     assert len(vary(ids, variants, max_length=5, synonyms=1.0)) == 5
+
+
+def test_hidden_terms_are_those_that_the_model_answers_without(preprocessing: Preprocessing) -> None:
+    from dataclasses import replace
+
+    text = preprocessing.text.model_copy(update={"mask_terms": ("nodule", "heart")})
+    reads = replace(preprocessing, text=text)
+    report = ReportText(TEXT)
+    ids, masked = reads.prepare_text(report), reads.masked().prepare_text(report)
+    assert ids is not None and masked is not None
+    found = text_variants(report, reads)
+    assert len(found.terms) == 3
+    assert vary(ids, found, hide_terms=1.0) == masked.tolist()
+    assert vary(ids, found) == ids.tolist()
+    assert text_variants(report, reads.masked()).terms == ()
