@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BoxStatistics", "RunningNorm"]
+__all__ = ["BoxStatistics"]
 
 _LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _LEVEL_WIDTH = 0.03
@@ -50,7 +50,6 @@ class BoxStatistics(nn.Module):
 
     shell: Tensor
     shares: Tensor
-    grid: Tensor
 
     def __init__(self, in_channels: int, image_size: tuple[int, int, int]) -> None:
         super().__init__()
@@ -64,9 +63,7 @@ class BoxStatistics(nn.Module):
         if image_size[2] % 2 == 0:
             counts[..., -1] = 1.0
         sizes = torch.bincount(shell.flatten(), weights=counts.flatten())
-        axes = [torch.arange(n) - (n - 1) / 2 for n in image_size]
-        grid = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(start_dim=1)
-        for name, value in (("shell", shell.flatten()), ("shares", counts / sizes[shell]), ("grid", grid)):
+        for name, value in (("shell", shell.flatten()), ("shares", counts / sizes[shell])):
             self.register_buffer(name, value, persistent=False)
         self.n_shells = len(sizes)
         self.size = in_channels * (6 + len(_LEVELS) + self.n_shells)
@@ -74,22 +71,29 @@ class BoxStatistics(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return statistics, shape (B, size), of images of shape (B, C, I, J, K) with values in [0, 1]."""
         n, c = image.shape[:2]
+        if not n:  # of no box there is no Fourier transform
+            return image.new_zeros(0, self.size)
         box = image.flatten(end_dim=1).float()
         parts = (self._moments(box), _edges(box), _levels(box), self._spectrum(box))
         return torch.cat(parts, dim=1).reshape(n, c * (self.size // c))
 
     def _moments(self, box: Tensor) -> Tensor:
         # The variance is a small difference of large numbers: in single precision it would hang on the batch.
-        flat, grid = box.flatten(start_dim=1).double(), self.grid.double()
-        mass = flat.sum(dim=1, keepdim=True).clamp(min=_SMALLEST)
-        weight = flat / mass
-        centre = weight @ grid.T
-        second = torch.einsum("bv,iv,jv->bij", weight, grid, grid)
+        # All of it lies in the sums over one axis, which are a tenth of the box.
+        planes = [box.sum(dim=axis, dtype=torch.float64) for axis in (1, 2, 3)]
+        lines = [planes[2].sum(dim=2), planes[2].sum(dim=1), planes[1].sum(dim=1)]
+        mass = lines[0].sum(dim=1, keepdim=True).clamp(min=_SMALLEST)
+        i, j, k = (torch.arange(n, dtype=torch.float64, device=box.device) - (n - 1) / 2 for n in box.shape[1:])
+        centre = torch.stack([line @ at for line, at in zip(lines, (i, j, k), strict=True)], dim=1) / mass
+        ii, jj, kk = (line @ at.square() for line, at in zip(lines, (i, j, k), strict=True))
+        ij, ik, jk = ((planes[2] @ j) @ i, (planes[1] @ k) @ i, (planes[0] @ k) @ j)
+        second = torch.stack([ii, ij, ik, ij, jj, jk, ik, jk, kk], dim=1).reshape(-1, 3, 3) / mass[..., None]
         variances: Tensor = torch.linalg.eigvalsh(second - centre[:, :, None] * centre[:, None])
         return torch.cat([mass, variances.clamp(min=_SMALLEST)], dim=1).log().float()
 
     def _spectrum(self, box: Tensor) -> Tensor:
-        power = torch.fft.rfftn(box, dim=(1, 2, 3)).abs().square() * self.shares
+        waves = torch.fft.rfftn(box, dim=(1, 2, 3))
+        power = (waves.real.square() + waves.imag.square()) * self.shares
         spectrum: Tensor = power.new_zeros(len(box), self.n_shells).index_add(1, self.shell, power.flatten(start_dim=1))
         smoothed: Tensor = (spectrum + _SMALLEST).log()
         return smoothed
@@ -97,54 +101,15 @@ class BoxStatistics(nn.Module):
 
 def _edges(box: Tensor) -> Tensor:
     # Central differences: a flip turns their sign and nothing else.
-    slopes = [(box.roll(1, dims=axis) - box.roll(-1, dims=axis)) / 2 for axis in (1, 2, 3)]
     steps = [box - box.roll(1, dims=axis) for axis in (1, 2, 3)]
+    slopes = [step + step.roll(-1, dims=axis) for axis, step in zip((1, 2, 3), steps, strict=True)]
     # The root of zero has no finite slope, and most of a box is empty.
-    surface = (torch.stack(slopes).square().sum(dim=0) + 1e-12).sqrt().sum(dim=(1, 2, 3))
-    energy = torch.stack(steps).square().sum(dim=(0, 2, 3, 4))
+    steepness = slopes[0].square() + slopes[1].square() + slopes[2].square()
+    surface = (steepness / 4 + 1e-12).sqrt().sum(dim=(1, 2, 3))
+    energy = torch.stack([step.square().sum(dim=(1, 2, 3)) for step in steps]).sum(dim=0)
     return torch.stack([surface, energy], dim=1).clamp(min=_SMALLEST).log()
 
 
 def _levels(box: Tensor) -> Tensor:
     shares = [torch.sigmoid((box - level) / _LEVEL_WIDTH).mean(dim=(1, 2, 3)) for level in _LEVELS]
     return torch.stack(shares, dim=1).clamp(min=1e-4).log()
-
-
-class RunningNorm(nn.Module):
-    """Bring features to mean 0 and variance 1 by all that was seen in training, not by the batch at hand.
-
-    Batch statistics of 32 cases are noise to features whose small differences count.
-
-    Parameters
-    ----------
-    size : int
-        Of the feature vector.
-
-    Examples
-    --------
-    >>> norm = RunningNorm(1)
-    >>> _ = norm(torch.tensor([[1.0], [3.0]]))
-    >>> norm.eval()(torch.tensor([[4.0]]))
-    tensor([[2.]])
-    """
-
-    mean: Tensor
-    square: Tensor
-    count: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("square", torch.ones(size))
-        self.register_buffer("count", torch.zeros(()))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return normalised features, shape (B, size); in training they are counted first."""
-        if self.training and len(features):
-            seen = features.detach()
-            self.count += len(seen)
-            weight = len(seen) / float(self.count)
-            self.mean.lerp_(seen.mean(dim=0), weight)
-            self.square.lerp_(seen.square().mean(dim=0), weight)
-        variance = (self.square - self.mean.square()).clamp(min=1e-6)
-        return (features - self.mean) / variance.sqrt()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -11,13 +11,19 @@ from torch.nn import functional as F
 
 from medfuse.errors import UsageError
 from medfuse.models.aligners import Aligner
+from medfuse.models.distributed import first_row, world_size
+from medfuse.models.dropout import drawing_for, step_key
 from medfuse.models.fusions import Fusion
 from medfuse.models.heads import Head
 from medfuse.models.image_encoders import ImageEncoder
 from medfuse.models.text_encoders import TextEncoder
-from medfuse.tensors import Batch, ModelOutput
+from medfuse.tensors import Batch, ModelOutput, Sample
 
 __all__ = ["StudyClassifier", "projection"]
+
+Rows = Tensor | slice
+TextReader = Callable[[Rows], Tensor]
+"""Features of some rows of a batch's texts."""
 
 
 def projection(feature_size: int, embedding_size: int) -> nn.Sequential:
@@ -74,6 +80,31 @@ class StudyClassifier(nn.Module):
         """Return embedded tokens, shape (B, L, D), of token ids, shape (B, L)."""
         return cast(TextEncoder, self.encoders["text"]).embed(token_ids)
 
+    @torch.no_grad()
+    def describe_images(self, samples: Sequence[Sample]) -> Tensor:
+        """Return what of the images needs no learning, so that training computes it once a case.
+
+        Parameters
+        ----------
+        samples : sequence of Sample
+
+        Returns
+        -------
+        Tensor, shape (len(samples), S)
+            `ImageEncoder.describe` of each image, for ``Sample.image_features``; zeros where there is no image.
+        """
+        encoder = cast(ImageEncoder, self.encoders["image"]) if "image" in self.modalities else None
+        if encoder is None or type(encoder).describe is ImageEncoder.describe:
+            return torch.zeros(len(samples), 0)
+        # One by one: a box fits the processor's cache, a batch does not.
+        known = {
+            row: encoder.describe(image[None])[0]
+            for row, image in ((row, sample.image) for row, sample in enumerate(samples))
+            if image is not None
+        }
+        width = len(next(iter(known.values()))) if known else 0
+        return torch.stack([known.get(row, torch.zeros(width)) for row in range(len(samples))])
+
     def forward(self, batch: Batch) -> ModelOutput:
         """Classify a batch.
 
@@ -91,8 +122,7 @@ class StudyClassifier(nn.Module):
         UsageError
             If the batch has other modalities.
         """
-        embedded = self.embed(batch.token_ids) if "text" in self.modalities else None
-        return self.forward_embedded(batch, embedded)
+        return self._classify(batch, lambda rows: self._text.read(batch.token_ids[rows], batch.token_mask[rows]))
 
     def forward_embedded(self, batch: Batch, embedded: Tensor | None) -> ModelOutput:
         """Classify a batch whose tokens are already embedded, so that saliency can start from them.
@@ -113,38 +143,67 @@ class StudyClassifier(nn.Module):
         UsageError
             If the batch has other modalities, or text without embedded tokens.
         """
+        if embedded is None:
+            return self._classify(batch, None)
+        return self._classify(batch, lambda rows: self._text(embedded[rows], batch.token_mask[rows]))
+
+    @property
+    def _text(self) -> TextEncoder:
+        return cast(TextEncoder, self.encoders["text"])
+
+    def _classify(self, batch: Batch, read_text: TextReader | None) -> ModelOutput:
         if batch.modalities != self.modalities:
             raise UsageError("batch", f"found modalities {list(batch.modalities)}", expected=str(list(self.modalities)))
-        inputs = {"image": (batch.image,), "text": (embedded, batch.token_mask, batch.flags)}
-        embeddings = {
-            name: self._embedding(name, inputs[name], present=batch.present[:, column])
-            for column, name in enumerate(self.modalities)
-        }
+        key = step_key() if self.training else 0
+        places = first_row(len(batch.present)) + torch.arange(len(batch.present), device=batch.present.device)
+        embeddings = {}
+        for column, name in enumerate(self.modalities):
+            present = batch.present[:, column]
+            with drawing_for(places[present], key, part=column):
+                embeddings[name] = self._embedding(name, batch, read_text, present=present)
         seen = self._drop_modalities(batch.present) if self.training else batch.present
         fused = self.fusion(embeddings, seen)
         alone = [name for name in self.modalities if name in self.heads] if self.training else []
-        return ModelOutput(
-            logits=self._logits("fused", fused),
-            embeddings={name: F.normalize(embedding, dim=1) for name, embedding in embeddings.items()},
-            present=batch.present,
-            auxiliary={name: self._logits(name, embeddings[name]) for name in alone},
-        )
+        with drawing_for(places, key, part=len(self.modalities)):
+            return ModelOutput(
+                logits=self._logits("fused", fused),
+                embeddings={name: F.normalize(embedding, dim=1) for name, embedding in embeddings.items()},
+                present=batch.present,
+                auxiliary={name: self._logits(name, embeddings[name]) for name in alone},
+            )
 
-    def _embedding(self, name: str, inputs: tuple[Tensor | None, ...], *, present: Tensor) -> Tensor:
+    def _embedding(self, name: str, batch: Batch, read_text: TextReader | None, *, present: Tensor) -> Tensor:
         """Encode and project the cases that have a modality; the others' rows are zeros."""
-        rows = present.nonzero()[:, 0]
-        if not len(rows):
-            return torch.zeros(len(present), self.embedding_size, device=present.device)
-        given = [tensor[rows] for tensor in inputs if tensor is not None]
-        if len(given) < len(inputs):
+        having = present.nonzero()[:, 0]
+        if not len(having) and not self._shares_norms(name):
+            weight = cast(nn.Linear, cast(nn.Sequential, self.projections[name])[0]).weight
+            return weight.new_zeros(len(present), self.embedding_size) + self._no_gradient(name)
+        # Of all cases a view: no image is copied.
+        rows: Rows = slice(None) if len(having) == len(present) else having
+        if name == "image":
+            known = batch.image_features[rows] if batch.image_features.shape[1] else None
+            given = (batch.image[rows],) if known is None else (batch.image[rows], known)
+            features = self.encoders[name](*given)
+        elif read_text is None:
             raise UsageError("batch", f"found {name} without embedded tokens", expected="them, from embed()")
-        *inner, last = given
-        if name == "text":  # flags are features already
-            features = torch.cat([self.encoders[name](*inner), last], dim=1)
-        else:
-            features = self.encoders[name](last)
+        else:  # flags are features already
+            features = torch.cat([read_text(rows), batch.flags[rows]], dim=1)
         vectors: Tensor = self.projections[name](features)
-        return vectors.new_zeros(len(present), self.embedding_size).index_copy(0, rows, vectors)
+        if len(vectors) == len(present):
+            return vectors
+        return vectors.new_zeros(len(present), self.embedding_size).index_copy(0, having, vectors)
+
+    def _shares_norms(self, name: str) -> bool:
+        """Tell whether other processes wait for this one's part of a norm, though it has no case."""
+        return name == "image" and self.training and world_size() > 1
+
+    def _no_gradient(self, name: str) -> Tensor | float:
+        """Return zero with a graph: weights that no case needed get a gradient of zero on every process alike."""
+        if not self.training:
+            return 0.0
+        parts = (self.encoders[name], self.projections[name])
+        parameters = [p.sum() for part in parts for p in part.parameters() if p.requires_grad]
+        return torch.stack(parameters).sum() * 0.0
 
     def _logits(self, read: str, vector: Tensor) -> dict[str, Tensor]:
         heads = cast(nn.ModuleDict, self.heads[read])
@@ -153,7 +212,8 @@ class StudyClassifier(nn.Module):
     def _drop_modalities(self, present: Tensor) -> Tensor:
         """Let some cases lose one modality, never their last."""
         n, m = present.shape
-        droppable = (present.sum(dim=1) > 1) & (torch.rand(n, device=present.device) < self.modality_dropout)
-        chance = torch.rand(n, m, device=present.device).masked_fill(~present, -1.0)
-        lost = F.one_hot(chance.argmax(dim=1), m).bool()
+        # Drawn for the cases of all processes, so that each has its own part of what one alone would draw.
+        draws = torch.rand(n * world_size(), 1 + m)[first_row(n) :][:n].to(present.device)
+        droppable = (present.sum(dim=1) > 1) & (draws[:, 0] < self.modality_dropout)
+        lost = F.one_hot(draws[:, 1:].masked_fill(~present, -1.0).argmax(dim=1), m).bool()
         return present & ~(lost & droppable[:, None])

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from medfuse.errors import ConfigError
+from medfuse.models.dropout import Dropout
 
 __all__ = ["HEADS", "Head", "LinearHead", "MlpHead"]
 
@@ -60,7 +61,7 @@ class MlpHead(Head):
         self.layers = nn.Sequential(
             nn.Linear(in_size, hidden_size),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden_size, n_outputs),
         )
 

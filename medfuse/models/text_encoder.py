@@ -44,6 +44,11 @@ class TextEncoder(nn.Module, ABC):
         """Return features, shape (B, feature_size), of embedded tokens, shape (B, L, D)."""
         return self.pool(self.token_states(embedded, token_mask), token_mask)
 
+    def read(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Return features, shape (B, feature_size), of token ids, shape (B, L), int64."""
+        features: Tensor = self(self.embed(token_ids), token_mask)
+        return features
+
     @classmethod
     def tokenizer_json(cls, options: Mapping[str, Any]) -> str | None:  # noqa: ARG003
         """Return the tokenizer that an encoder of these options was trained with; None if it learns its own words.

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from medfuse.errors import ConfigError
+from medfuse.models.dropout import Dropout
 from medfuse.models.huggingface import HuggingFaceEncoder
 from medfuse.models.text_encoder import TextEncoder
 
@@ -65,7 +66,7 @@ class GruEncoder(TextEncoder):
         sizes = {"vocabulary_size": vocabulary_size, "token_size": token_size, "hidden_size": hidden_size}
         _check_sizes(sizes, smallest)
         self.embedding = nn.Embedding(vocabulary_size, token_size, padding_idx=0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.gru = nn.GRU(token_size, hidden_size, batch_first=True, bidirectional=bidirectional)
         self.feature_size = 2 * hidden_size * (1 + bidirectional)
 
@@ -145,7 +146,7 @@ class WordCnnEncoder(TextEncoder):
         }
         _check_sizes(sizes, smallest)
         self.embedding = nn.Embedding(vocabulary_size, token_size, padding_idx=0)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.lengths = tuple(lengths)
         self.convolutions = nn.ModuleList(nn.Conv1d(token_size, n_phrases, length) for length in lengths)
         self.feature_size = n_phrases * len(lengths)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from medfuse.models.box_statistics import BoxStatistics, RunningNorm
+from medfuse.models.box_statistics import BoxStatistics
+from medfuse.models.norms import RunningNorm
 
 
 def ball(radius: float, size: int = 24) -> torch.Tensor:

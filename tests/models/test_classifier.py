@@ -24,6 +24,7 @@ def rows(batch: Batch, chosen: list[int]) -> Batch:
         image=batch.image[chosen],
         token_ids=batch.token_ids[chosen],
         token_mask=batch.token_mask[chosen],
+        flags=batch.flags[chosen],
         present=batch.present[chosen],
     )
 
