@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
-from medfuse.errors import DataError, TrainingError
+from medfuse.errors import DataError, MedfuseError, TrainingError
 from medfuse.training.journal import Entry, Journal, Mark
 
 __all__ = ["Sender", "Store"]
@@ -109,7 +109,8 @@ class Sender:
                     self._send_all()
                     pause, self.problem = FIRST_PAUSE_S, ""
                 except Exception as error:  # a store fails in its own ways; none may end a training
-                    self._store, self.problem = None, type(error).__name__
+                    self._store = None
+                    self.problem = error.found if isinstance(error, MedfuseError) else type(error).__name__
                     self._warn(f"does not answer ({self.problem})")
                     pause, retry_at = min(2 * pause, LONGEST_PAUSE_S), time.monotonic() + pause
             if stopping:
@@ -129,7 +130,7 @@ class Sender:
     def _warn(self, what: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            log.warning("tracking: the MLflow store %s; the training goes on, and the run's folder keeps it all", what)
+            log.warning("tracking: the MLflow store %s; what it lacks is kept in the run's folder", what)
 
 
 class _Outlet:

@@ -1,177 +1,289 @@
-"""MLflow: what went in, how it went, what came out. No patient value is ever sent."""
+"""MLflow: what went in, how it went, what came out. No patient value is ever sent, and no training waits for it."""
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import logging
+import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import lightning
-import pandas as pd
 
-from medfuse.config import ModelConfig, RunConfig
-from medfuse.inference import Bundle
+from medfuse.config import RunConfig, flatten
+from medfuse.errors import UsageError
+from medfuse.training.journal import Journal
+from medfuse.training.mlflow_models import registry_name
+from medfuse.training.provenance import git_commit
+from medfuse.training.sender import Sender
+from medfuse.training.store import MlflowStore, import_mlflow
+from medfuse.training.system_metrics import sampled
 
-__all__ = ["LogEpochs", "Tracked", "flatten", "tracked_run"]
+if TYPE_CHECKING:
+    from medfuse.data import Case
+    from medfuse.training.parts import Parts
+
+__all__ = ["LogEpochs", "Recorder", "Tracked", "sync", "tracked_run"]
+
+log = logging.getLogger("medfuse")
+# What MLflow takes in the name of a metric.
+_NOT_IN_NAMES = re.compile(r"[^/\w.\- :]")
 
 
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """Where a run is kept."""
+class Recorder:
+    """Writes what happens in a run into its journal; nothing here waits for a store or fails with one.
 
-    uri: str
-    run_id: str
+    Parameters
+    ----------
+    journal : Journal
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        # A resumed training repeats the epoch in which it was killed: its figures are there already.
+        self._logged = {
+            (name, entry.content["step"])
+            for entry in journal.read()
+            if entry.kind == "metrics"
+            for name in entry.content["values"]
+        }
+
+    def log_metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Log figures of a step; a figure that this step has already is left as it is."""
+        new = {_NOT_IN_NAMES.sub("_", name): float(value) for name, value in values.items()}
+        new = {name: value for name, value in new.items() if (name, step) not in self._logged}
+        if new:
+            self._logged |= {(name, step) for name in new}
+            self.journal.add("metrics", {"values": new, "step": step, "time": _now()})
+
+    def next_step(self, name: str) -> int:
+        """Return the step after the last one that a figure was logged for."""
+        return 1 + max((step for known, step in self._logged if known == name), default=-1)
+
+    def log_values(self, *, params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None) -> None:
+        """Log parameters and tags."""
+        self.journal.add("values", {"params": dict(params or {}), "tags": dict(tags or {})})
+
+    def log_artifact(self, path: str, *, to: str = "") -> None:
+        """Log a file or folder, named from the run's folder."""
+        self.journal.add("artifact", {"path": path, "to": to})
+
+
+class Tracked(Recorder):
+    """An open run.
+
+    Parameters
+    ----------
+    config : RunConfig
+    journal : Journal
+    sender : Sender
+        Sends the journal.
+    store : Path
+        Folder of the default store.
+    """
+
+    def __init__(self, config: RunConfig, journal: Journal, *, sender: Sender, store: Path) -> None:
+        super().__init__(journal)
+        self.config = config
+        self.sender = sender
+        self.store = store
+        self.key: str = next(entry.content["key"] for entry in journal.read() if entry.kind == "start")
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the sender's thread behind: another process writes into the journal, and this one's thread sends."""
+        return {name: value for name, value in self.__dict__.items() if name != "sender"}
+
+    @property
+    def uri(self) -> str:
+        """Of the store."""
+        return self.sender.uri
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run; empty if the store is away."""
+        return self.sender.run_id_of(self.journal)
+
+    def log_parts(self, parts: Parts) -> None:
+        """Log which cases a run used, by digest and number, never their rows."""
+        for name, context in (("train", "training"), ("validation", "validation"), ("test", "testing")):
+            self.log_cases(getattr(parts, name), name=name, context=context)
+
+    def log_cases(self, cases: Sequence[Case], *, name: str, context: str) -> None:
+        """Log one part of the data: the digest of its cases and labels, and how many there are."""
+        lines = sorted(f"{case.id} {sorted(case.targets.items())}" for case in cases)
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        profile = {"num_rows": len(cases), "num_patients": len({case.patient_id for case in cases})}
+        for target in self.config.targets:
+            labels = [case.targets[target.name] for case in cases if target.name in case.targets]
+            for index, label in enumerate(target.classes):
+                profile[f"{target.name} {label}"] = labels.count(index)
+        content = {"name": f"{name} part", "context": context, "digest": digest, "profile": profile}
+        self.journal.add("dataset", content)
+
+    def log_model(self, path: str, *, model_id: str, register: bool = True) -> None:
+        """Log a bundle, named from the run's folder, and register it where the configuration asks for it."""
+        name = registry_name(self.config.tracking.registered_model or self.config.name)
+        register_as = name if register and self.config.tracking.register_model else ""
+        self.journal.add("model", {"path": path, "model_id": model_id, "register_as": register_as})
+
+
+_open_run: ContextVar[Tracked | None] = ContextVar("open run", default=None)
 
 
 @contextmanager
-def tracked_run(config: RunConfig, folder: Path, *, digests: Mapping[str, str]) -> Iterator[Tracked]:
-    """Open an MLflow run and log what went in.
+def tracked_run(
+    config: RunConfig,
+    folder: Path,
+    *,
+    digests: Mapping[str, str],
+    name: str = "",
+    resume: bool = False,
+) -> Iterator[Tracked]:
+    """Open a run in MLflow, or go on with one, and log what went in.
+
+    Whatever is logged goes to ``tracking.jsonl`` in the folder first and is sent by a thread. If the store is slow or
+    away the training goes on, and `sync` sends the rest later. A run that is opened while another is open is its child,
+    as the folds of a training and the trials of a search are; it is kept in its parent's store.
 
     Parameters
     ----------
     config : RunConfig
     folder : Path
-        The run's folder; an empty ``tracking.uri`` means a sqlite store beside it.
+        The run's folder, which exists; an empty ``tracking.uri`` means a sqlite store beside it.
     digests : mapping of str to str
         Tags, for example of the data and the config.
+    name : str
+        Shown name; by default the config's.
+    resume : bool
+        Go on with the run whose journal the folder holds, if there is one.
 
     Yields
     ------
     Tracked
     """
-    # Its own bars and notes on the database would stand between the lines of the run.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    import mlflow
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    store = folder.resolve().parent
+    parent = _open_run.get()
+    journal = Journal(folder)
+    if not resume:
+        journal.path.unlink(missing_ok=True)
+    store = parent.store if parent else folder.resolve().parent
     uri = config.tracking.uri or f"sqlite:///{store / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient()
-    if client.get_experiment_by_name(config.tracking.experiment) is None:
-        location = None if config.tracking.uri else (store / "mlartifacts").as_uri()
-        client.create_experiment(config.tracking.experiment, artifact_location=location)
-    mlflow.set_experiment(config.tracking.experiment)
-    with mlflow.start_run(run_name=config.name, tags=dict(digests)) as run:
-        mlflow.log_params(flatten(config.model_dump(mode="json")))
-        yield Tracked(uri, run.info.run_id)
+    sender = parent.sender if parent else _start_sender(uri, patience_s=config.tracking.patience_s)
+    if not any(entry.kind == "start" for entry in journal.read()):
+        start = {
+            "key": uuid.uuid4().hex,
+            "parent": parent.key if parent else "",
+            "uri": config.tracking.uri,
+            "store": os.path.relpath(store, folder.resolve()),
+            "experiment": config.tracking.experiment,
+            "name": name or config.name,
+            "tags": {**_origin(), **_contents(config), **digests},
+            "time": _now(),
+        }
+        journal.add("start", start)
+        journal.add("values", {"params": flatten(config.model_dump(mode="json")), "tags": {}})
+    else:
+        journal.add("status", {"status": "RUNNING", "time": _now()})
+    tracked = Tracked(config, journal, sender=sender, store=store)
+    sender.add(journal)
+    status = "FAILED"
+    token = _open_run.set(tracked)
+    try:
+        with sampled(tracked, every_s=config.tracking.system_metrics_s if parent is None else 0):
+            yield tracked
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        _open_run.reset(token)
+        journal.add("status", {"status": status, "time": _now()})
+        if parent is None and (left := sender.close()):
+            log.warning("tracking: %d entries were not sent; medfuse sync %s sends them", left, folder)
 
 
-def flatten(content: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
-    """Write nested keys as dotted ones.
+def _start_sender(uri: str, *, patience_s: float) -> Sender:
+    import_mlflow()
+    sender = Sender(uri, lambda: MlflowStore(uri), patience_s=patience_s)
+    sender.start()
+    return sender
+
+
+def sync(folder: Path, *, uri: str = "", patience_s: float = 60.0) -> int:
+    """Send what a run, its folds and its trials logged while the store was away.
 
     Parameters
     ----------
-    content : mapping
-    prefix : str
-        Put before each key.
+    folder : Path
+        Of the run.
+    uri : str
+        Another store, which then gets all of it; by default that of the run.
+    patience_s : float
+        Seconds without progress after which the rest is left for later.
 
     Returns
     -------
-    dict of str to str
+    int
+        Entries that could not be sent.
 
-    Examples
-    --------
-    >>> flatten({"optim": {"epochs": 3}, "seed": 0})
-    {'optim.epochs': '3', 'seed': '0'}
+    Raises
+    ------
+    UsageError
+        If the folder is none of a tracked run.
     """
-    flat: dict[str, str] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, prefix=f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = str(value)
-    return flat
+    # A parent before its children, which ask for it.
+    journals = [Journal(path.parent) for path in sorted(folder.rglob("tracking.jsonl"), key=lambda p: len(p.parts))]
+    starts = [entry.content for journal in journals[:1] for entry in journal.read() if entry.kind == "start"]
+    if not starts or journals[0].folder != folder:
+        raise UsageError(folder.name, "found no tracking.jsonl", expected="the folder of a run")
+    own = starts[0]["uri"] or f"sqlite:///{(folder.resolve() / starts[0]['store']).resolve() / 'mlflow.db'}"
+    sender = _start_sender(uri or own, patience_s=patience_s)
+    for journal in journals:
+        sender.add(journal)
+    return sender.close()
 
 
 class LogEpochs(lightning.Callback):
-    """Send each epoch's figures to the open MLflow run."""
+    """Log each epoch's figures.
+
+    Parameters
+    ----------
+    tracked : Recorder
+    """
+
+    def __init__(self, tracked: Recorder) -> None:
+        self.tracked = tracked
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Log every figure with the epoch as its step."""
-        import mlflow
-
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        mlflow.log_metrics(figures, step=trainer.current_epoch)
-
-
-def log_data(frame: pd.DataFrame, *, digest: str, name: str) -> None:
-    """Log which data a run used: their digest and the size of each part, never their rows.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns ``part`` and ``cases``.
-    digest : str
-        Of the manifest.
-    name : str
-    """
-    import mlflow
-    from mlflow.data import pandas_dataset
-
-    dataset = pandas_dataset.from_pandas(frame.astype({"cases": float}), name=name, digest=digest[:16])
-    mlflow.log_input(dataset, context="training")
+        if trainer.is_global_zero:
+            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self.tracked.log_metrics(figures, step=trainer.current_epoch)
 
 
-def log_outcome(folder: Path, figures: Mapping[str, float]) -> None:
-    """Log the test figures and the files of a run that hold no text: config, history, run.json.
-
-    Parameters
-    ----------
-    folder : Path
-    figures : mapping of str to float
-        By ``target/condition``.
-    """
-    import mlflow
-
-    mlflow.log_metrics({f"test_auroc/{name}": value for name, value in figures.items()})
-    for name in ("config.resolved.yaml", "history.csv", "run.json"):
-        mlflow.log_artifact(str(folder / name))
+def _contents(config: RunConfig) -> dict[str, str]:
+    """Return tags by which runs are found."""
+    targets = ", ".join(target.name for target in config.targets)
+    return {"inputs": ", ".join(config.model.modalities), "targets": targets, "seed": str(config.seed)}
 
 
-def log_model(folder: Path, bundle: Bundle) -> None:
-    """Log a bundle as a models-from-code pyfunc: safetensors and JSON, no pickle.
-
-    Parameters
-    ----------
-    folder : Path
-        The bundle's folder.
-    bundle : Bundle
-    """
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    extra = "[hf]" if _needs_transformers(bundle.config) else ""
-    texts = ("case_id", "target", "condition", "class")
-    inputs = Schema([ColSpec("string", "study")])
-    outputs = Schema([*(ColSpec("string", name) for name in texts), ColSpec("double", "probability")])
-    with warnings.catch_warnings():
-        # An example would be a patient's study; the signature is written out instead.
-        warnings.filterwarnings("ignore", message=".*input example was not provided.*")
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"bundle": str(folder)},
-            signature=ModelSignature(inputs=inputs, outputs=outputs),
-            pip_requirements=[f"medfuse{extra}=={_version()}", "torch>=2.10"],
-            metadata={
-                "targets": [t.name for t in bundle.targets],
-                "modalities": list(bundle.preprocessing.modalities),
-            },
-        )
+def _origin() -> dict[str, str]:
+    """Return MLflow's own tags on where a run comes from."""
+    tags = {"mlflow.source.name": "medfuse train", "mlflow.source.type": "LOCAL"}
+    if commit := git_commit():
+        tags["mlflow.source.git.commit"] = commit
+    with suppress(OSError, KeyError):  # a user id without a name, as in containers
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
-def _needs_transformers(config: ModelConfig) -> bool:
-    return "text" in config.modalities and config.text_encoder.get("name") == "huggingface"
-
-
-def _version() -> str:
-    from medfuse import __version__
-
-    return __version__
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts time."""
+    return math.floor(time.time() * 1000)

@@ -45,6 +45,11 @@ def test_the_folder_holds_every_file_of_the_contract(toy_run: Any) -> None:
         "model/model.json",
         "model/tokenizer.json",
         "model/sha256",
+        "evaluation/report.html",
+        "evaluation/metrics.json",
+        "evaluation/predictions.csv",
+        "evaluation/calibration.json",
+        "tracking.jsonl",
     }
 
 
@@ -141,15 +146,12 @@ def test_a_failed_training_leaves_no_run_json_of_an_earlier_one(
     # A store that is there already: making one takes seconds.
     uri = f"sqlite:///{toy_run.folder.parent / 'mlflow.db'}"
     tracking = config.tracking.model_copy(update={"uri": uri, "experiment": "failing"})
-    before = mlflow.get_tracking_uri()
-    try:
-        with pytest.raises(TrainingError):
-            train(config.model_copy(update={"tracking": tracking}), out=out, manifest=toy.manifest, cases=toy_cases)
-        [failed] = mlflow.search_runs(experiment_names=["failing"], output_format="list")
-    finally:
-        mlflow.set_tracking_uri(before)
+    with pytest.raises(TrainingError):
+        train(config.model_copy(update={"tracking": tracking}), out=out, manifest=toy.manifest, cases=toy_cases)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    [failed] = client.search_runs([client.get_experiment_by_name("failing").experiment_id])
     assert failed.info.status == "FAILED"
-    assert sorted(path.name for path in out.iterdir()) == ["config.resolved.yaml"]
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoints", "config.resolved.yaml", "tracking.jsonl"]
 
 
 def test_a_test_part_that_lacks_a_class_is_refused_before_anything_is_written(

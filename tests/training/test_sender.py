@@ -120,7 +120,7 @@ def test_a_store_that_fails_is_warned_of_once_and_gets_all_when_it_comes_back(
         assert sender.close() == 0
     assert (failures, store.got) == ([0, 0, 0], [0, 1, 2])
     [warning] = [record.getMessage() for record in caplog.records]
-    assert "does not answer (ConnectionError); the training goes on" in warning
+    assert "does not answer (ConnectionError); what it lacks is kept" in warning
     assert "secret" not in warning
 
 
