@@ -33,7 +33,7 @@ def read_provenance(run: Path) -> dict[str, str]:
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-        return {**{key: str(record[key]) for key in SHOWN if record.get(key) != ""}, "versions": versions}
+        return {**{key: str(record[key]) for key in SHOWN if record.get(key) not in ("", None)}, "versions": versions}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UsageError("run", "found no readable run.json", expected="a folder that medfuse train made") from error
 
@@ -74,10 +74,13 @@ def design_of(config: RunConfig) -> list[str]:
     """
     data, text = config.data, config.data.text
     which = "the manifest's split" if data.test_fold is None else f"fold {data.test_fold} of the manifest"
-    sentences = [
-        f"The test part is {which}; no patient is in two parts. Epoch, calibration and threshold were chosen on "
-        f"{data.validation_fraction:.0%} of the other patients."
-    ]
+    tested = (
+        f"Each of {data.folds} folds was tested by a model that never saw its patients."
+        if data.folds
+        else f"The test part is {which}; no patient is in two parts."
+    )
+    share = f"{data.validation_fraction:.0%} of the other patients"
+    sentences = [f"{tested} Epoch, calibration and threshold were chosen on {share}."]
     if "text" in config.model.modalities:
         parts = f"the sections {', '.join(text.sections)}" if text.sections else "the whole text"
         sentences.append(f"Of the reports the model reads {parts}.")

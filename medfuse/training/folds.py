@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lightning
 import pandas as pd
+from lightning.pytorch.utilities import rank_zero_only
 
 from medfuse.config import RunConfig
 from medfuse.data import Case
@@ -15,9 +18,13 @@ from medfuse.errors import DataError
 from medfuse.io import Manifest
 from medfuse.splits import fold_of
 from medfuse.training.fitting import fit
+from medfuse.training.outcome import log_outcome
 from medfuse.training.parts import split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
-from medfuse.training.runs import Run, run_record, test_figures, train, write_config, write_record
+from medfuse.training.runs import Run, config_digest, run_record, test_figures, train, write_config, write_record
+
+if TYPE_CHECKING:
+    from medfuse.training.tracking import Tracked
 
 __all__ = ["cross_fit", "in_folds", "train_folds"]
 
@@ -132,29 +139,54 @@ def train_folds(
     cases = in_folds(config, cases)
     numbers = sorted({int(case.row["fold"]) for case in cases})
     runs: list[Run] = []
-    for fold in numbers:
-        data = config.data.model_copy(update={"test_fold": fold, "folds": None})
-        one = config.model_copy(update={"name": f"{config.name} fold {fold}", "data": data})
-        folder = out / f"fold-{fold}"
-        runs.append(train(one, out=folder, manifest=manifest, cases=cases, callbacks=callbacks, resume=resume))
-        if not runs[-1].is_complete:
-            break
-    is_complete = len(runs) == len(numbers) and runs[-1].is_complete
-    table = pd.concat([_out_of_fold(run.folder, fold) for run, fold in zip(runs, numbers, strict=False)])
-    table.to_parquet(out / "predictions.parquet", index=False)
-    figures = test_figures(table)
-    record = {
-        **run_record(config, manifest),
-        "folds": [
-            {"folder": run.folder.name, "model_id": run.model_id, "best_epoch": run.best_epoch, "test_auroc": run.auroc}
-            for run in runs
-        ],
-        "is_complete": is_complete,
-        "test_auroc": figures,
-    }
-    write_config(config, out)
-    write_record(out, record)
-    return Run(out, "", max(run.best_epoch for run in runs), sum(run.n_epochs for run in runs), figures, is_complete)
+    with _tracked(config, out, manifest, resume=resume) as tracked:
+        for fold in numbers:
+            data = config.data.model_copy(update={"test_fold": fold, "folds": None})
+            one = config.model_copy(update={"name": f"{config.name} fold {fold}", "data": data})
+            folder = out / f"fold-{fold}"
+            runs.append(train(one, out=folder, manifest=manifest, cases=cases, callbacks=callbacks, resume=resume))
+            if not runs[-1].is_complete:
+                break
+        is_complete = len(runs) == len(numbers) and runs[-1].is_complete
+        best, n_epochs = max(run.best_epoch for run in runs), sum(run.n_epochs for run in runs)
+        if tracked is None:
+            return Run(out, "", best, n_epochs, {}, is_complete)
+        table = pd.concat([_out_of_fold(run.folder, fold) for run, fold in zip(runs, numbers, strict=False)])
+        table.to_parquet(out / "predictions.parquet", index=False)
+        figures = test_figures(table)
+        record = {
+            **run_record(config, manifest),
+            "folds": [
+                {
+                    "folder": run.folder.name,
+                    "model_id": run.model_id,
+                    "best_epoch": run.best_epoch,
+                    "test_auroc": run.auroc,
+                }
+                for run in runs
+            ],
+            "is_complete": is_complete,
+            "test_auroc": figures,
+            "mlflow_run_id": tracked.run_id,
+        }
+        write_config(config, out)
+        write_record(out, record)
+        tracked.log_cases(cases, name="every", context="cross-validation")
+        log_outcome(tracked, step=n_epochs)
+    return Run(out, "", best, n_epochs, figures, is_complete)
+
+
+@contextmanager
+def _tracked(config: RunConfig, out: Path, manifest: Manifest, *, resume: bool) -> Iterator[Tracked | None]:
+    """Open the run that the folds are children of, in the first process; the others only share the steps."""
+    if getattr(rank_zero_only, "rank", 0):
+        yield None
+        return
+    from medfuse.training.tracking import tracked_run
+
+    digests = {"data_digest": manifest.digest, "config_digest": config_digest(config)}
+    with tracked_run(config, out, digests=digests, resume=resume) as tracked:
+        yield tracked
 
 
 def _out_of_fold(folder: Path, fold: int) -> pd.DataFrame:

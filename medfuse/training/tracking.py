@@ -95,7 +95,9 @@ class Tracked(Recorder):
         self.config = config
         self.sender = sender
         self.store = store
-        self.key: str = next(entry.content["key"] for entry in journal.read() if entry.kind == "start")
+        start = next(entry.content for entry in journal.read() if entry.kind == "start")
+        self.key: str = start["key"]
+        self.is_child = bool(start["parent"])
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the sender's thread behind: another process writes into the journal, and this one's thread sends."""
@@ -128,10 +130,13 @@ class Tracked(Recorder):
         content = {"name": f"{name} part", "context": context, "digest": digest, "profile": profile}
         self.journal.add("dataset", content)
 
-    def log_model(self, path: str, *, model_id: str, register: bool = True) -> None:
-        """Log a bundle, named from the run's folder, and register it where the configuration asks for it."""
+    def log_model(self, path: str, *, model_id: str) -> None:
+        """Log a bundle, named from the run's folder, and register it where the configuration asks for it.
+
+        The model of a fold is no candidate of anything: it is not registered.
+        """
         name = registry_name(self.config.tracking.registered_model or self.config.name)
-        register_as = name if register and self.config.tracking.register_model else ""
+        register_as = name if self.config.tracking.register_model and not self.is_child else ""
         self.journal.add("model", {"path": path, "model_id": model_id, "register_as": register_as})
 
 

@@ -102,6 +102,27 @@ def test_folds_of_the_manifest_are_taken_where_there_are_as_many(
     assert all(len(found) == 1 for found in by_patient.values())
 
 
+def check_that_the_folds_are_children_of_one_run(folder: Path) -> None:
+    import mlflow
+
+    run_id = json.loads((folder / "run.json").read_text())["mlflow_run_id"]
+    uri = json.loads((folder / "tracking.jsonl").read_text().splitlines()[-1])["uri"]
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    parent = client.get_run(run_id)
+    children = client.search_runs(
+        [parent.info.experiment_id], filter_string=f"tags.mlflow.parentRunId = '{run_id}'", order_by=["start_time"]
+    )
+    assert [run.info.run_name for run in children] == [f"{parent.info.run_name} fold {fold}" for fold in (0, 1)]
+    figures = json.loads((folder / "run.json").read_text())["test_auroc"]
+    assert parent.data.metrics["test_auroc/malignancy/fused"] == figures["malignancy/fused"]
+    assert (
+        "Each of 2 folds was tested by a model that never saw its patients" in parent.data.tags["mlflow.note.content"]
+    )
+    assert set(json.loads((folder / "evaluation" / "calibration.json").read_text())) == {"fold-0", "fold-1"}
+    journal = [json.loads(line) for line in (folder / "fold-0" / "tracking.jsonl").read_text().splitlines()]
+    assert [entry["register_as"] for entry in journal if entry["kind"] == "model"] == [""]
+
+
 def test_folds_are_runs_of_their_own_that_go_on_where_they_stopped(
     toy_config: RunConfig, toy: Any, halves: list[Case], tmp_path: Path, table: pd.DataFrame
 ) -> None:
@@ -114,6 +135,7 @@ def test_folds_are_runs_of_their_own_that_go_on_where_they_stopped(
     options: dict[str, Any] = {"out": tmp_path, "manifest": toy.manifest, "cases": halves}
     stopped = train_folds(config, **options, callbacks=[StopInTime(0.001 + 1e9)])
     assert stopped.is_complete
+    check_that_the_folds_are_children_of_one_run(tmp_path)
     first = (tmp_path / "fold-0" / "run.json").read_bytes()
     (tmp_path / "fold-1" / "run.json").unlink()
     (tmp_path / "run.json").unlink()
