@@ -280,6 +280,7 @@ class BoxStore:
             connection = sqlite3.connect(path, isolation_level=None, timeout=LOCK_SECONDS)
             try:
                 connection.execute("PRAGMA synchronous = OFF")  # what a power cut spoils, the checksums tell
+                connection.execute("PRAGMA journal_mode = PERSIST")  # making a file a box is what takes long
                 if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                     raise sqlite3.DatabaseError("damaged")
                 connection.execute("BEGIN IMMEDIATE")
