@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -290,8 +291,8 @@ def measure_growth(cohort: Path, n_samples: int) -> dict[str, float]:
             filled = time.perf_counter()
             fill_peak = peak_bytes()
             reset_peak()
-            store = open_store(cache)
-            loaded = load_cases(manifest, preparer=Preparer(preprocessing, NAMES, store), targets=[TARGET])
+            with open_store(cache) or nullcontext() as store:
+                loaded = load_cases(manifest, preparer=Preparer(preprocessing, NAMES, store), targets=[TARGET])
             at_hand = time.perf_counter()
             total = sum(
                 float(sample.image.sum())

@@ -9,6 +9,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -76,13 +77,14 @@ def read_cases(
     cases : CaseSet
     """
     table = read_manifest(manifest or Path(config.data.manifest))
-    cases = load_cases(
-        table,
-        preparer=Preparer(make_preprocessing(config), load_pseudonymizer(), open_store(config.data.cache)),
-        targets=[target.build() for target in config.targets],
-        keep_unlabelled=bool(config.attributes),
-        progress=progress,
-    )
+    with open_store(config.data.cache) or nullcontext() as store:
+        cases = load_cases(
+            table,
+            preparer=Preparer(make_preprocessing(config), load_pseudonymizer(), store),
+            targets=[target.build() for target in config.targets],
+            keep_unlabelled=bool(config.attributes),
+            progress=progress,
+        )
     return table, cases
 
 
