@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -44,6 +45,10 @@ def errors_of(capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--config", "absent.yaml", "--out", "x"], "absent.yaml: cannot be read"),
         (["evaluate", "--out", "x"], "found neither a run nor --predictions"),
         (["score", "absent", "--model", "absent", "--out", "x"], "model absent"),
+        (["score", "absent", "--model", "models:/absent@candidate", "--out", "x"], "found no MLflow store"),
+        (["explain", "absent", "--model", "runs:/0/model", "--out", "x"], "found no MLflow store"),
+        (["tune", "--config", "absent.yaml", "--out", "x"], "absent.yaml: cannot be read"),
+        (["sync", "absent"], "found no tracking.jsonl"),
         (["annotate", "absent.csv", "--out", "x.jsonl"], "found no such file"),
         (["annotate", "absent.csv", "--out", "x.jsonl", "--deidentify"], "found no text to be written"),
     ],
@@ -63,7 +68,8 @@ def test_wrong_use_is_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["cohort", "index", "convert", "annotate", "train", "evaluate", "score", "explain", "models"]
+    "command",
+    ["cohort", "index", "convert", "annotate", "train", "tune", "sync", "evaluate", "score", "explain", "models"],
 )
 def test_help_of_every_command_loads_nothing_heavy(command: str) -> None:
     code = f"import sys; from medfuse.cli import main; main(['{command}', '--help']); print(sorted(set(sys.modules) & {HEAVY}))"
@@ -155,3 +161,40 @@ def test_train_score_explain_and_evaluate_follow_one_another(
     assert main(["explain", str(one), *model, "--out", str(pages)]) == 3
     shown = errors_of(capsys)
     assert "no lesion position" in shown and not [secret for secret in toy.secrets if secret in shown]
+
+
+def test_a_search_s_best_config_trains_and_its_model_scores_by_its_uri(
+    toy: Toy, toy_config: RunConfig, toy_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A store that is there already: making one takes seconds.
+    store = tmp_path / "runs" / "mlflow.db"
+    store.parent.mkdir()
+    shutil.copy(toy_run.folder.parent / "mlflow.db", store)
+    config, space = tmp_path / "config.yaml", tmp_path / "space.yaml"
+    config.write_text(yaml.safe_dump(toy_config.model_dump(mode="json")))
+    space.write_text("search: {optim.learning_rate: {low: 0.005, high: 0.05, log: true}}")
+    out, short = tmp_path / "runs" / "search", ["--set", "optim.epochs=2", "--set", "name=tuned", "--quiet"]
+    tune = ["tune", "--config", str(config), "--space", str(space), "--out", str(out), *short]
+    assert main([*tune, "--trials", "1"]) == 0
+    assert main([*tune, "--trials", "2"]) == 2, "without --resume"
+    assert main([*tune, "--trials", "2", "--resume"]) == 0
+    assert len(pd.read_csv(out / "trials.csv")) == 2
+    run = tmp_path / "runs" / "best"
+    assert main(["train", "--config", str(out / "best.yaml"), "--out", str(run), "--quiet"]) == 0
+    assert main(["sync", str(run)]) == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    scores = tmp_path / "scores"
+    model = ["--model", "models:/tuned@candidate"]
+    assert main(["score", str(toy.manifest.path), *model, "--out", str(scores), "--quiet"]) == 0
+    table = pd.concat(pd.read_parquet(part) for part in (scores / "predictions").glob("part-*.parquet"))
+    assert set(table["model_id"]) == {json.loads((run / "run.json").read_text())["model_id"]}
+
+
+def test_a_learning_rate_is_suggested(
+    toy_config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "config.yaml", tmp_path / "out"
+    config.write_text(yaml.safe_dump(toy_config.model_dump(mode="json")))
+    assert main(["tune", "--config", str(config), "--out", str(out), "--learning-rate"]) == 0
+    assert "suggested: optim.learning_rate=" in errors_of(capsys)
+    assert [path.name for path in out.iterdir()] == ["learning_rate.csv"]

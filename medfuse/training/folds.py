@@ -171,7 +171,7 @@ def train_folds(
         }
         write_config(config, out)
         write_record(out, record)
-        tracked.log_cases(cases, name="every", context="cross-validation")
+        tracked.log_cases(cases, name="every fold", context="cross-validation")
         log_outcome(tracked, step=n_epochs)
     return Run(out, "", best, n_epochs, figures, is_complete)
 

@@ -147,7 +147,7 @@ class MlflowStore:
         from mlflow.entities import Dataset, DatasetInput, InputTag
         from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-        source = CodeDatasetSource(tags={"mlflow.source.name": "medfuse train"}).to_json()
+        source = CodeDatasetSource(tags={"mlflow.source.name": "medfuse"}).to_json()
         profile = json.dumps(content["profile"])
         dataset = Dataset(content["name"], content["digest"], "code", source, profile=profile)
         given = DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, content["context"])])

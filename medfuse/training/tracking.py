@@ -116,7 +116,7 @@ class Tracked(Recorder):
     def log_parts(self, parts: Parts) -> None:
         """Log which cases a run used, by digest and number, never their rows."""
         for name, context in (("train", "training"), ("validation", "validation"), ("test", "testing")):
-            self.log_cases(getattr(parts, name), name=name, context=context)
+            self.log_cases(getattr(parts, name), name=f"{name} part", context=context)
 
     def log_cases(self, cases: Sequence[Case], *, name: str, context: str) -> None:
         """Log one part of the data: the digest of its cases and labels, and how many there are."""
@@ -127,7 +127,7 @@ class Tracked(Recorder):
             labels = [case.targets[target.name] for case in cases if target.name in case.targets]
             for index, label in enumerate(target.classes):
                 profile[f"{target.name} {label}"] = labels.count(index)
-        content = {"name": f"{name} part", "context": context, "digest": digest, "profile": profile}
+        content = {"name": name, "context": context, "digest": digest, "profile": profile}
         self.journal.add("dataset", content)
 
     def log_model(self, path: str, *, model_id: str) -> None:
@@ -267,9 +267,9 @@ class LogEpochs(lightning.Callback):
         self.tracked = tracked
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Log every figure with the epoch as its step."""
+        """Log every figure as ``epoch/<figure>``, with the epoch as its step."""
         if trainer.is_global_zero:
-            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            figures = {f"epoch/{name}": float(value) for name, value in trainer.callback_metrics.items()}
             self.tracked.log_metrics(figures, step=trainer.current_epoch)
 
 
@@ -281,7 +281,7 @@ def _contents(config: RunConfig) -> dict[str, str]:
 
 def _origin() -> dict[str, str]:
     """Return MLflow's own tags on where a run comes from."""
-    tags = {"mlflow.source.name": "medfuse train", "mlflow.source.type": "LOCAL"}
+    tags = {"mlflow.source.name": "medfuse", "mlflow.source.type": "LOCAL"}
     if commit := git_commit():
         tags["mlflow.source.git.commit"] = commit
     with suppress(OSError, KeyError):  # a user id without a name, as in containers

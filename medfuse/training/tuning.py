@@ -128,8 +128,8 @@ def tune(
     study = _open_study(config, space, out, options)
     digests = {"data_digest": options.data_digest, "config_digest": _digest(config, space)}
     with tracked_run(config, out, digests=digests, name=f"{config.name} search", resume=options.resume) as tracked:
-        tracked.log_cases(train, name="train", context="training")
-        tracked.log_cases(validation, name="validation", context="validation")
+        tracked.log_cases(train, name="train part", context="training")
+        tracked.log_cases(validation, name="validation part", context="validation")
         while (number := len(_finished(study))) < options.n_trials:
             left = options.max_seconds - (time.monotonic() - started)
             if left <= 0 or not _run_trial(study, config, space, out=out, parts=(train, validation), left=left):

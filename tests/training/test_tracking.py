@@ -46,7 +46,7 @@ def test_every_setting_is_a_parameter(tracked: Any) -> None:
 
 
 def test_each_epoch_and_the_outcome_are_metrics(tracked: Any, toy_run: Any, client: mlflow.MlflowClient) -> None:
-    history = client.get_metric_history(tracked.info.run_id, "validation_loss")
+    history = client.get_metric_history(tracked.info.run_id, "epoch/validation_loss")
     expected = pd.read_csv(toy_run.folder / "history.csv")["validation_loss"]
     assert [metric.step for metric in history] == [0, 1, 2]
     assert [metric.value for metric in history] == pytest.approx(expected.tolist())

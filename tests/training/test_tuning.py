@@ -98,7 +98,7 @@ def test_each_trial_is_a_child_run(done: tuple[Path, Search], config: RunConfig)
         child = children[f"trial {row['trial']}"]
         assert child.data.tags["trial_state"] == row["state"]
         assert float(child.data.params["optim.learning_rate"]) == pytest.approx(row["optim.learning_rate"])
-        losses = client.get_metric_history(child.info.run_id, "validation_loss")
+        losses = client.get_metric_history(child.info.run_id, "epoch/validation_loss")
         assert len(losses) == row["epochs"]
     assert parent.data.metrics["best_validation_loss"] == pytest.approx(best.validation_loss)
     assert {item.path for item in client.list_artifacts(parent.info.run_id)} == {"best.yaml", "trials.csv"}
