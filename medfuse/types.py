@@ -43,7 +43,7 @@ Slices = tuple[slice, slice, slice]
 """A part of a volume, along I, J and K."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Volume:
     """One image volume with its true geometry.
 
@@ -101,7 +101,7 @@ class Volume:
         return (float(i), float(j), float(k))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class StoredVolume:
     """A volume whose voxels lie on disk: its headers are read, and any part of its voxels can be.
 

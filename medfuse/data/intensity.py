@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ N_STEPS = 65535
 Z_LIMIT = 5.0
 """Standard deviations to each side of the mean that a z-score keeps."""
 
+Z_VOXELS = 2**22
 BINS = 256
 
 
@@ -39,8 +42,8 @@ def scale_of(channel: ChannelConfig, volume: Volume | StoredVolume) -> Scale:
     ----------
     channel : ChannelConfig
     volume : Volume or StoredVolume
-        For a z-score every voxel is read: its mean and standard deviation are those of all voxels above Otsu's
-        threshold, whichever part is prepared.
+        For a z-score the whole is read: its mean and standard deviation are those of the voxels above Otsu's
+        threshold, of an even grid of `Z_VOXELS` at most, whichever part is prepared.
 
     Returns
     -------
@@ -55,8 +58,19 @@ def scale_of(channel: ChannelConfig, volume: Volume | StoredVolume) -> Scale:
     if channel.intensity != "zscore":
         low, high = shown_window(channel)
         return Scale(low, high, fill=low)
-    i, j, k = volume.shape
-    voxels = volume.read((slice(0, i), slice(0, j), slice(0, k))).astype(np.float32)
+    if volume not in _ZSCORES:  # once for all lesions of a study
+        _ZSCORES[volume] = _zscore(volume)
+    return _ZSCORES[volume]
+
+
+_ZSCORES: WeakKeyDictionary[Volume | StoredVolume, Scale] = WeakKeyDictionary()
+
+
+def _zscore(volume: Volume | StoredVolume) -> Scale:
+    i, j, k = (slice(0, n) for n in volume.shape)
+    # An even grid of so many voxels tells mean and spread as well as all of them do.
+    step = max(1, math.ceil((math.prod(volume.shape) / Z_VOXELS) ** (1 / 3)))
+    voxels = volume.read((i, j, k))[::step, ::step, ::step].astype(np.float32)
     foreground = voxels[voxels > otsu_threshold(voxels)]
     chosen = foreground if foreground.size else voxels
     mean, deviation = float(chosen.mean(dtype=np.float64)), float(chosen.std(dtype=np.float64)) or 1.0

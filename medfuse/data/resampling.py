@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,13 +124,19 @@ class Sampling:
         return self._along_axes(voxels, fill) if self.order else self._point_by_point(voxels, fill)
 
     def _along_axes(self, voxels: NDArray[np.generic], fill: float) -> NDArray[np.float32]:
-        values: NDArray[np.generic] = voxels
-        for axis in (2, 1, 0):  # slices come one after another: the last axis first moves whole planes
-            values = _interpolate(values, self.index[axis], axis)
+        along_i, along_j, along_k = (_Neighbours.of(a, n) for a, n in zip(self.index, voxels.shape, strict=True))
+        values = np.empty(tuple(len(a) for a in reversed(self.index)), dtype=np.float32)
+        planes = voxels.transpose()  # as readers lay them out in memory: plane by plane, row by row
+        # Plane by plane: what is in between is a plane, whatever the size of the volume.
+        for number, (low, high, share) in enumerate(zip(*along_k, strict=True)):
+            plane = _blend(planes[low].astype(np.float32), planes[high].astype(np.float32), share)
+            rows = _blend(plane[along_j.low], plane[along_j.high], along_j.share[:, np.newaxis])
+            values[number] = _blend(rows.take(along_i.low, axis=1), rows.take(along_i.high, axis=1), along_i.share)
+        values = values.transpose()
         for axis in range(3):
             if not self.inside[axis].all():
                 values[(slice(None),) * axis + (~self.inside[axis],)] = fill
-        return np.ascontiguousarray(values.transpose(self.order), dtype=np.float32)
+        return np.ascontiguousarray(values.transpose(self.order))
 
     def _point_by_point(self, voxels: NDArray[np.generic], fill: float) -> NDArray[np.float32]:
         index = np.stack(self.index)
@@ -193,14 +200,24 @@ def _on_centre(index: Array) -> Array:
     return np.where(np.abs(index - centres) < ON_CENTRE, centres, index)
 
 
-def _interpolate(values: NDArray[np.generic], index: Array, axis: int) -> NDArray[np.float32]:
-    """Interpolate linearly along one axis."""
-    low: Index = np.floor(index).astype(np.intp)
-    high: Index = np.minimum(low + 1, values.shape[axis] - 1)
-    share = (index - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-    below = values.take(low, axis=axis).astype(np.float32)
-    step = values.take(high, axis=axis).astype(np.float32)
-    step -= below
-    step *= share
-    below += step
-    return below
+class _Neighbours(NamedTuple):
+    """The two voxels that each place along an axis lies between, and how far it is from the first to the second."""
+
+    low: Index
+    high: Index
+    share: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, index: Array, n_voxels: int) -> Self:
+        low = np.floor(index).astype(np.intp)
+        return cls(low, np.minimum(low + 1, n_voxels - 1), (index - low).astype(np.float32))
+
+
+def _blend(
+    low: NDArray[np.float32], high: NDArray[np.float32], share: NDArray[np.float32] | np.float32
+) -> NDArray[np.float32]:
+    """Move ``low`` by a share of the way to ``high``; both are used up."""
+    high -= low
+    high *= share
+    low += high
+    return low

@@ -118,5 +118,5 @@ def digest_of(parts: Sequence[SourcePart]) -> bytes:
         arrays = (*part.sampling.index, *part.sampling.inside, *(() if part.voxels is None else (part.voxels,)))
         for array in arrays:
             digest.update(f"{array.shape} {array.dtype.str}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            digest.update(np.ascontiguousarray(array.transpose()).data)  # of what readers give, no copy
     return digest.digest()

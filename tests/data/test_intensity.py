@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medfuse.data import intensity
 from medfuse.data.intensity import N_STEPS, Scale, otsu_threshold, quantise, restore, scale_of
 from medfuse.image_config import WINDOWS, ChannelConfig
-from medfuse.types import Volume
+from medfuse.types import StoredVolume, Volume
 
 ZSCORE = ChannelConfig(intensity="zscore")
 
@@ -74,3 +75,27 @@ def test_zscore_of_a_volume_without_contrast_is_the_middle() -> None:
     volume = Volume(np.full((3, 3, 3), 7, dtype=np.int16), np.eye(4))
     steps = quantise(volume.voxels.astype(np.float32), scale_of(ZSCORE, volume))
     np.testing.assert_allclose(restore(steps).numpy(), 0.5, atol=1e-5)
+
+
+def test_whole_volume_is_read_once_for_the_zscores_of_all_lesions() -> None:
+    voxels = np.random.default_rng(0).integers(0, 900, (5, 6, 7)).astype(np.int16)
+    reads: list[tuple[slice, slice, slice]] = []
+
+    def read(part: tuple[slice, slice, slice]) -> np.ndarray:
+        reads.append(part)
+        return voxels[part]
+
+    stored = StoredVolume(voxels.shape, np.eye(4), read)
+    first, again = scale_of(ZSCORE, stored), scale_of(ZSCORE, stored)
+    assert first == again == scale_of(ZSCORE, Volume(voxels, np.eye(4)))
+    assert len(reads) == 1
+
+
+def test_zscore_of_a_large_volume_is_that_of_an_even_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    voxels = np.random.default_rng(0).normal(0, 1, (40, 40, 40)) + 300 * (np.indices((40, 40, 40))[0] > 20)
+    exact = scale_of(ZSCORE, Volume(voxels, np.eye(4)))
+    monkeypatch.setattr(intensity, "Z_VOXELS", 8000)
+    found = scale_of(ZSCORE, Volume(voxels, np.eye(4)))
+    assert (found.low + found.high) / 2 == pytest.approx((exact.low + exact.high) / 2, rel=1e-3)
+    assert found.high - found.low == pytest.approx(exact.high - exact.low, rel=0.03)
+    assert found != exact

@@ -12,6 +12,8 @@ import torch
 
 from medfuse.config import CacheConfig, ChannelConfig, ImageConfig, TextConfig
 from medfuse.data import BoxStore, CaseSet, Filled, Preparer, Preprocessing, StoredBox, fill_store, load_cases, prepared
+from medfuse.data.resampling import box_affine
+from medfuse.data.source_parts import digest_of, read_part
 from medfuse.errors import UsageError
 from medfuse.io import Pseudonymizer, SeriesIdentity, read_manifest, read_study, write_dicom_series, write_nifti
 from medfuse.types import Study, Target, Volume
@@ -259,3 +261,29 @@ def test_bad_studies_are_refused_by_pseudonym_and_the_others_are_filled(folder: 
 def test_cache_that_is_switched_off_cannot_be_filled(folder: Path) -> None:
     with pytest.raises(UsageError, match="max_gb: found 0"):
         fill(folder, max_gb=0.0)
+
+
+def test_digest_names_all_that_values_depend_on() -> None:
+    rng = np.random.default_rng(0)
+    voxels = rng.integers(0, 100, (9, 9, 9)).astype(np.int16)
+    channel, turned = ChannelConfig(), np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+    def digest(values=voxels, affine=np.eye(4), at=3.0, size=(3, 3, 3), channel=channel) -> bytes:  # noqa: B008
+        box = box_affine((at, 4.0, 4.0), size=size, spacing_mm=1.1)
+        return digest_of([read_part(Volume(values, affine), channel, box=box, size=size)])
+
+    changed = voxels.copy()
+    changed[3, 4, 4] += 1
+    unused = voxels.copy()
+    unused[8, 8, 8] += 1
+    others = [
+        digest(changed),
+        digest(voxels.astype(np.float32)),
+        digest(affine=turned),
+        digest(at=3.01),
+        digest(size=(3, 3, 2)),
+        digest(channel=ChannelConfig(intensity="bone")),
+        digest(at=-9.0),
+    ]
+    assert len({digest(), *others}) == 8
+    assert digest(unused) == digest() == digest(np.asfortranarray(voxels))
