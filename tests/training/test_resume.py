@@ -162,6 +162,9 @@ import torch
 from medfuse.training.checkpoints import SafetensorsIO
 
 path, io, begun = Path(sys.argv[1]), SafetensorsIO(), Path(sys.argv[2])
+started = time.perf_counter()
+io.save_checkpoint({"step": 1, "weights": torch.zeros(500_000)}, path)
+a_save = time.perf_counter() - started
 steps = []
 for number in range(50):
     begun.unlink(missing_ok=True)
@@ -174,7 +177,7 @@ for number in range(50):
             begun.touch()
     while not begun.exists():
         time.sleep(0.0005)
-    time.sleep(number * 0.00037)  # anywhere within the next saves
+    time.sleep(number / 50 * 5 * a_save)  # anywhere within the next saves
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     found = io.load_checkpoint(path)
@@ -193,5 +196,5 @@ def test_fifty_saves_that_are_killed_each_leave_a_whole_checkpoint(tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     n_saves, n_partial = map(int, done.stdout.split())
-    assert n_saves > 100  # kills fell into later saves too, not only right after the first
+    assert n_saves > 60  # kills fell into later saves too, not only right after the first
     assert n_partial <= 1
