@@ -14,7 +14,7 @@ from torch import Tensor
 from medfuse.errors import DataError
 from medfuse.types import CaseId
 
-__all__ = ["Batch", "ModelOutput", "Sample"]
+__all__ = ["Batch", "LocalFeatures", "ModelOutput", "Sample"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +132,22 @@ def _map(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LocalFeatures:
+    """What the parts of one modality say: regions of the image, words of the text.
+
+    Parameters
+    ----------
+    vectors : Tensor, shape (B, n, E)
+        In the shared space, not of unit length; what stands where the mask is False means nothing.
+    mask : Tensor, shape (B, n), bool
+        True at real parts; False throughout where the modality is absent.
+    """
+
+    vectors: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelOutput:
     """What a model gives for a batch.
 
@@ -145,9 +161,15 @@ class ModelOutput:
         Which modalities each case really had.
     auxiliary : mapping of str to mapping of str to Tensor of shape (B, N)
         Logits from one modality alone, by modality, then by target; filled in training only.
+    fusion_weights : Tensor, shape (B, M), optional
+        How far each modality shapes the fused vector, 0 or more; None if the fusion does not say.
+    local : mapping of str to LocalFeatures
+        By modality; empty unless the fusion or the aligner reads them.
     """
 
     logits: Mapping[str, Tensor]
     embeddings: Mapping[str, Tensor]
     present: Tensor
     auxiliary: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    fusion_weights: Tensor | None = None
+    local: Mapping[str, LocalFeatures] = field(default_factory=dict)

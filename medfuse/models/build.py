@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from medfuse.config import ModelConfig
@@ -74,7 +75,9 @@ def build_model(
     encoders: dict[str, ImageEncoder | TextEncoder] = {}
     for modality in config.modalities:
         encoders[modality] = _build(config, f"{modality}_encoder", given)
-    fusion = _build(config, "fusion", given)
+    fusion, aligner = _build(config, "fusion", given), _build(config, "aligner", given)
+    reads_local = fusion.reads_local or getattr(aligner, "reads_local", False)
+    local_sizes = _local_sizes(encoders, (in_channels, *image_size)) if reads_local else {}
 
     def heads(in_size: int) -> dict[str, Head]:
         sizes = {target.name: {"in_size": in_size, "n_outputs": target.n_outputs} for target in targets}
@@ -87,14 +90,32 @@ def build_model(
             name: projection(encoder.feature_size + n_flags * (name == "text"), config.embedding_size)
             for name, encoder in encoders.items()
         },
-        aligner=_build(config, "aligner", given),
+        aligner=aligner,
         fusion=fusion,
         heads={
             "fused": heads(fusion.fused_size),
             **{m: heads(config.embedding_size) for m in config.modalities if several},
         },
+        local_projections={name: projection(size, config.embedding_size) for name, size in local_sizes.items()},
         modality_dropout=config.modality_dropout,
     )
+
+
+def _local_sizes(
+    encoders: Mapping[str, ImageEncoder | TextEncoder], image_shape: tuple[int, int, int, int]
+) -> dict[str, int]:
+    """Return the length of what each encoder gives of a part, as one empty case shows it."""
+    sizes = {}
+    for name, encoder in encoders.items():
+        encoder.eval()
+        with torch.no_grad():
+            if isinstance(encoder, ImageEncoder):
+                sizes[name] = encoder.feature_map(torch.zeros(1, *image_shape)).shape[1]
+            elif isinstance(encoder, TextEncoder):
+                word = encoder.embed(torch.zeros(1, 1, dtype=torch.int64))
+                sizes[name] = encoder.token_states(word, torch.ones(1, 1, dtype=torch.bool)).shape[2]
+        encoder.train()
+    return sizes
 
 
 def _build(config: ModelConfig, kind: str, given: dict[str, Any]) -> Any:

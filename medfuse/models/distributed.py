@@ -15,8 +15,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional as F
 
-from medfuse.tensors import Batch, ModelOutput
+from medfuse.tensors import Batch, LocalFeatures, ModelOutput
 
 __all__ = ["first_row", "gather_output", "gather_rows", "global_sum", "world_size"]
 
@@ -113,6 +114,7 @@ def gather_output(output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch
         embeddings=_gathered(output.embeddings),
         present=gather_rows(output.present),
         auxiliary={name: _gathered(logits) for name, logits in output.auxiliary.items()},
+        local={name: _gathered_parts(parts) for name, parts in output.local.items()},
     )
     labels = replace(
         batch,
@@ -133,6 +135,15 @@ def _gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         name: part.reshape(-1, *tensor.shape[1:]) for (name, tensor), part in zip(tensors.items(), parts, strict=True)
     }
+
+
+def _gathered_parts(parts: LocalFeatures) -> LocalFeatures:
+    """Gather local features, of which each process may have another number a case."""
+    n_parts = torch.tensor(parts.mask.shape[1], device=parts.mask.device)
+    dist.all_reduce(n_parts, op=dist.ReduceOp.MAX, group=_own_group())
+    missing = int(n_parts) - parts.mask.shape[1]
+    vectors, mask = F.pad(parts.vectors, (0, 0, 0, missing)), F.pad(parts.mask, (0, missing))
+    return LocalFeatures(gather_rows(vectors), gather_rows(mask))
 
 
 class _Sum(Function):

@@ -63,4 +63,10 @@ def _joined(outputs: Sequence[ModelOutput]) -> ModelOutput:
             for name in first.embeddings
         },
         present=first.present,
+        fusion_weights=_mean_of([o.fusion_weights for o in outputs]),
     )
+
+
+def _mean_of(weights: Sequence[Tensor | None]) -> Tensor | None:
+    known = [one for one in weights if one is not None]
+    return torch.stack(known).mean(dim=0) if known else None

@@ -18,9 +18,12 @@ class Fusion(nn.Module, ABC):
     ----------
     fused_size : int
         F, the length of the fused vector.
+    reads_local : bool
+        Whether ``forward`` takes a third argument, a mapping of str to `medfuse.tensors.LocalFeatures` by modality.
     """
 
     fused_size: int
+    reads_local: bool = False
 
     @abstractmethod
     def forward(self, embeddings: Mapping[str, Tensor], present: Tensor) -> Tensor:
@@ -36,6 +39,10 @@ class Fusion(nn.Module, ABC):
         -------
         Tensor, shape (B, F)
         """
+
+    def weigh(self, embeddings: Mapping[str, Tensor], present: Tensor) -> Tensor | None:
+        """Return how far each modality shapes the fused vector, shape (B, M), 0 or more; None if there is no saying."""
+        return None
 
 
 class Concatenation(Fusion):

@@ -44,6 +44,10 @@ class ImageEncoder(nn.Module, ABC):
         """
         return image.new_zeros(len(image), 0)
 
+    def finish(self, feature_map: Tensor, image: Tensor, described: Tensor | None = None) -> Tensor:
+        """Return what ``forward`` does, of an image whose last feature map is known already."""
+        return self.pool(feature_map)
+
     def forward(self, image: Tensor, described: Tensor | None = None) -> Tensor:
         """Return features, shape (B, feature_size).
 
@@ -53,7 +57,7 @@ class ImageEncoder(nn.Module, ABC):
         described : Tensor, shape (B, S), optional
             What ``describe`` gives of these images, where it is known already.
         """
-        return self.pool(self.feature_map(image))
+        return self.finish(self.feature_map(image), image, described)
 
 
 class PooledEncoder(ImageEncoder):
@@ -190,9 +194,9 @@ class ShapeCnn(SmallCnn):
         described: Tensor = self.statistics(image)
         return described
 
-    def forward(self, image: Tensor, described: Tensor | None = None) -> Tensor:
+    def finish(self, feature_map: Tensor, image: Tensor, described: Tensor | None = None) -> Tensor:
         """Return the CNN's features, then the statistics."""
-        learnt = self.features_dropout(self.pool(self.feature_map(image)))
+        learnt = self.features_dropout(self.pool(feature_map))
         fixed = self.describe(image) if described is None else described
         return torch.cat([learnt, self.statistics_norm(fixed)], dim=1)
 
