@@ -1,8 +1,8 @@
 """Preparing and keeping images, medfuse against MONAI: the same files, in turns, in one run.
 
-Run it by ``make bench-data``. MONAI runs at its documented best: its reader prunes metadata, and its persistent
-data set holds plain tensors. Every timed round runs all peers once; the ratio is that of their fastest rounds. Memory
-is measured in a process a peer, above what its imports and a first small series took.
+Run it by ``make bench-data``. MONAI runs at its best: its reader prunes metadata, its data set holds plain tensors.
+Every timed round runs all peers once; the ratio is that of their fastest rounds. Memory is measured in a process a
+peer, above what its imports and a first small series took.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def compare_reading(folder: Path, *, n_boxes: int, rounds: int) -> Iterator[Row]
         for n in order:
             persistent[n]
 
-    times = in_turns({"medfuse": read_medfuse, "monai": read_monai}, rounds=rounds)
+    times = in_turns({"medfuse": read_medfuse, "monai": read_monai}, rounds=4 * rounds)
     rate = {name: n_boxes / ms * 1000 for name, ms in times.items()}
     what = f"warm cache: boxes of {SIZE}^3 to float32 in random order"
     yield rate_row(f"{what}, against 10,000/s", rate["medfuse"], 10_000.0, aim=1)
