@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -79,9 +80,9 @@ def build_model(
     reads_local = fusion.reads_local or getattr(aligner, "reads_local", False)
     local_sizes = _local_sizes(encoders, (in_channels, *image_size)) if reads_local else {}
 
-    def heads(in_size: int) -> dict[str, Head]:
-        sizes = {target.name: {"in_size": in_size, "n_outputs": target.n_outputs} for target in targets}
-        return {name: _build(config, "head", size) for name, size in sizes.items()}
+    def head(in_size: int, target: Target) -> Head:
+        built: Head = _build(config, "head", {"in_size": in_size, "n_outputs": target.n_outputs})
+        return built
 
     several = len(config.modalities) > 1
     return StudyClassifier(
@@ -93,8 +94,8 @@ def build_model(
         aligner=aligner,
         fusion=fusion,
         heads={
-            "fused": heads(fusion.fused_size),
-            **{m: heads(config.embedding_size) for m in config.modalities if several},
+            "fused": {t.name: fusion.make_head(partial(head, target=t)) for t in targets},
+            **{m: {t.name: head(config.embedding_size, t) for t in targets} for m in config.modalities if several},
         },
         local_projections={name: projection(size, config.embedding_size) for name, size in local_sizes.items()},
         modality_dropout=config.modality_dropout,

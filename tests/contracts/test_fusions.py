@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medfuse.models.fusions import FUSIONS, Fusion
+from medfuse.models.heads import LinearHead
 from medfuse.registry import build, with_entry_points
 
 COMPONENTS = with_entry_points(FUSIONS, group="medfuse.fusions")
@@ -35,7 +36,9 @@ def test_the_fused_vector_has_the_stated_size(name, modalities):
 
 def test_a_gradient_reaches_the_present_embeddings_and_every_parameter(name, contract):
     fusion, given_ = make(name).train(), embeddings()
-    contract.gradient_reaches(fusion(given_, PRESENT), module=fusion, inputs=given_)
+    # Unequal numbers: what shares out a whole in equal parts has no gradient towards any of them.
+    fused = fusion(given_, PRESENT) * torch.linspace(1, 2, fusion.fused_size)
+    contract.gradient_reaches(fused, module=fusion, inputs=given_)
     for column, modality in enumerate(MODALITIES):
         assert torch.equal(given_[modality].grad.abs().sum(dim=1) > 0, PRESENT[:, column])
 
@@ -62,6 +65,25 @@ def test_presence_itself_changes_something(name):
 
 def test_a_case_without_any_modality_is_finite(name):
     assert torch.isfinite(make(name).eval()(embeddings(), torch.zeros_like(PRESENT))).all()
+
+
+def test_weights_are_shares_of_each_case_that_absent_modalities_do_not_change(name):
+    fusion, clean, noise = make(name).eval(), embeddings(), embeddings(seed=1)
+    weights = fusion.weigh(clean, PRESENT)
+    if weights is None:
+        return
+    assert weights.shape == PRESENT.shape
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(4))
+    assert (weights >= 0).all()
+    dirty = {m: torch.where(PRESENT[:, i, None], clean[m], noise[m]) for i, m in enumerate(MODALITIES)}
+    torch.testing.assert_close(fusion.weigh(dirty, PRESENT), weights)
+    assert torch.isfinite(fusion.weigh(clean, torch.zeros_like(PRESENT))).all()
+
+
+def test_its_head_reads_what_it_fuses(name):
+    fusion = make(name).eval()
+    head = fusion.make_head(lambda size: LinearHead(size, 3))
+    assert head(fusion(embeddings(), PRESENT)).shape == (4, 3)
 
 
 def test_it_survives_saving_and_loading(name, contract):
