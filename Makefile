@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records bench-data bench-io lock clean
+.PHONY: setup demo test test-slow check records bench-data bench-io bench-training lock clean
 
 setup: $(READY)
 
@@ -50,6 +50,9 @@ bench-data: setup
 
 bench-io: setup
 	$(BIN)/python -m pipelines.benchmark_io
+
+bench-training: setup
+	$(BIN)/python -m pipelines.benchmark_training
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

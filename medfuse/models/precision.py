@@ -16,8 +16,9 @@ M = TypeVar("M", bound=nn.Module)
 def is_right_in_bfloat16(shape: Sequence[int], kernel: Sequence[int]) -> bool:
     """Tell whether torch 2.13 computes a convolution's gradients rightly in bfloat16 on a CPU.
 
-    Where the input is shorter than the kernel, and longer than one voxel, oneDNN's weight gradient is wrong or
-    overruns its memory. That was seen along the first axis; the others are kept from it too.
+    Where an edge of the input is no longer than the kernel, oneDNN's weight gradient may be wrong, or overrun its
+    memory and end the process: with 3 taps at edges of 1 and 2, with 7 taps up to 7. Of a thousand shapes with longer
+    edges all were right.
 
     Parameters
     ----------
@@ -26,10 +27,10 @@ def is_right_in_bfloat16(shape: Sequence[int], kernel: Sequence[int]) -> bool:
 
     Examples
     --------
-    >>> is_right_in_bfloat16((4, 4, 4), (3, 3, 3)), is_right_in_bfloat16((2, 4, 4), (3, 3, 3))
+    >>> is_right_in_bfloat16((4, 4, 4), (3, 3, 3)), is_right_in_bfloat16((4, 2, 4), (3, 3, 3))
     (True, False)
     """
-    return not any(1 < edge < taps for edge, taps in zip(shape, kernel, strict=True))
+    return all(edge > taps for edge, taps in zip(shape, kernel, strict=True))
 
 
 class InTrainDtype(nn.Module):

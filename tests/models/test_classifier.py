@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from medfuse.errors import UsageError
 from medfuse.models import StudyClassifier
-from medfuse.tensors import Batch
+from medfuse.tensors import Batch, Sample
 
 BOTH, IMAGE, TEXT, NONE = (True, True), (True, False), (False, True), (False, False)
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -223,3 +223,33 @@ def test_it_learns_a_planted_rule_that_holds_on_unseen_cases(make_model, modalit
     model.eval()
     assert accuracy(model, batch) > 0.9
     assert accuracy(model, planted(modalities, n=256, seed=1)) > (0.8 if len(modalities) > 1 else 0.9)
+
+
+def test_what_was_described_before_gives_the_same_answers(make_model, make_batch):
+    model = make_model(image_encoder={"name": "shape_cnn", "widths": [4, 8]}).eval()
+    batch = make_batch([BOTH, IMAGE, TEXT])
+    samples = [
+        Sample(case, image=image if row < 2 else None, token_ids=tokens[:1])
+        for row, (case, image, tokens) in enumerate(zip(batch.cases, batch.image, batch.token_ids, strict=True))
+    ]
+    known = model.describe_images(samples)
+    assert known.shape[0] == 3 and not known[2].any() and known[:2].any()
+    found = model(replace(batch, image_features=known)).logits["malignancy"]
+    torch.testing.assert_close(found, model(batch).logits["malignancy"], atol=1e-6, rtol=1e-6)
+    other = model(replace(batch, image_features=known + 1)).logits["malignancy"]
+    assert not torch.allclose(found[0], other[0])  # they are read, not made anew
+
+
+def test_an_encoder_without_fixed_features_describes_nothing(make_model, make_batch):
+    batch = make_batch([BOTH])
+    samples = [Sample(batch.cases[0], image=batch.image[0])]
+    assert make_model().describe_images(samples).shape == (1, 0)
+    assert make_model("text").describe_images(samples).shape == (1, 0)
+
+
+def test_a_part_that_no_case_needs_gets_a_gradient_of_zero(make_model, make_batch):
+    model = make_model().train()
+    output = model(make_batch([IMAGE, IMAGE]))
+    output.logits["malignancy"].sum().backward()
+    text = list(model.encoders["text"].parameters())
+    assert all(weight.grad is not None and not weight.grad.any() for weight in text)
