@@ -165,6 +165,8 @@ class ModelOutput:
         How far each modality shapes the fused vector, 0 or more; None if the fusion does not say.
     local : mapping of str to LocalFeatures
         By modality; empty unless the fusion or the aligner reads them.
+    unscaled : mapping of str to Tensor of shape (B, E)
+        By modality: the embeddings before they are brought to unit length, as the fusion reads them.
     """
 
     logits: Mapping[str, Tensor]
@@ -173,3 +175,4 @@ class ModelOutput:
     auxiliary: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     fusion_weights: Tensor | None = None
     local: Mapping[str, LocalFeatures] = field(default_factory=dict)
+    unscaled: Mapping[str, Tensor] = field(default_factory=dict)

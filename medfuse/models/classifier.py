@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medfuse.errors import UsageError
-from medfuse.models.aligners import Aligner
+from medfuse.models.aligner import Aligner
 from medfuse.models.distributed import first_row, world_size
 from medfuse.models.dropout import drawing_for, step_key
 from medfuse.models.fusions import Fusion
@@ -180,6 +180,7 @@ class StudyClassifier(nn.Module):
                 auxiliary={name: self._logits(name, embeddings[name]) for name in alone},
                 fusion_weights=None if self.training else self.fusion.weigh(embeddings, seen),
                 local=local,
+                unscaled=embeddings,
             )
 
     def _embedding(

@@ -115,6 +115,7 @@ def gather_output(output: ModelOutput, batch: Batch) -> tuple[ModelOutput, Batch
         present=gather_rows(output.present),
         auxiliary={name: _gathered(logits) for name, logits in output.auxiliary.items()},
         local={name: _gathered_parts(parts) for name, parts in output.local.items()},
+        unscaled=_gathered(output.unscaled),
     )
     labels = replace(
         batch,

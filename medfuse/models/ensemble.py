@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -58,13 +58,17 @@ def _joined(outputs: Sequence[ModelOutput]) -> ModelOutput:
     first = outputs[0]
     return ModelOutput(
         logits={name: torch.stack([o.logits[name] for o in outputs]).mean(dim=0) for name in first.logits},
-        embeddings={
-            name: torch.cat([o.embeddings[name] for o in outputs], dim=1) / len(outputs) ** 0.5
-            for name in first.embeddings
-        },
+        embeddings=_side_by_side([o.embeddings for o in outputs]),
+        unscaled=_side_by_side([o.unscaled for o in outputs]),
         present=first.present,
         fusion_weights=_mean_of([o.fusion_weights for o in outputs]),
     )
+
+
+def _side_by_side(embeddings: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {
+        name: torch.cat([each[name] for each in embeddings], dim=1) / len(embeddings) ** 0.5 for name in embeddings[0]
+    }
 
 
 def _mean_of(weights: Sequence[Tensor | None]) -> Tensor | None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from medfuse.config import LossConfig, OptimConfig
 from medfuse.errors import ConfigError
-from medfuse.models.aligners import Aligner
+from medfuse.models.aligner import Aligner, AlignmentContext
 from medfuse.tensors import Batch, ModelOutput
 from medfuse.types import Target
 
@@ -120,7 +120,7 @@ def study_loss(
     alone = {name: _single_loss(output, batch, name, loss) for name, loss in (*targets.items(), *attributes.items())}
     parts = {
         "classification": sum((fused[name] for name in targets), zero),
-        "alignment": aligner(output.embeddings, batch.present),
+        "alignment": aligner(output.embeddings, batch.present, _context(output, batch, targets)),
         "auxiliary": sum((alone[name] for name in targets), zero),
         "attributes": sum((fused[name] + alone[name] for name in attributes), zero) / max(len(attributes), 1),
     }
@@ -131,6 +131,15 @@ def study_loss(
         + optim.attribute_weight * parts["attributes"]
     )
     return {"total": total, **parts}
+
+
+def _context(output: ModelOutput, batch: Batch, targets: Mapping[str, TargetLoss]) -> AlignmentContext:
+    return AlignmentContext(
+        labels={name: batch.targets[name] for name in targets},
+        known={name: batch.target_mask[name] for name in targets},
+        unscaled=output.unscaled,
+        local=output.local,
+    )
 
 
 def _fused_loss(output: ModelOutput, batch: Batch, name: str, loss: TargetLoss) -> Tensor:

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from medfuse.config import LossConfig, OptimConfig
 from medfuse.errors import ConfigError
 from medfuse.models import TargetLoss, study_loss
-from medfuse.models.aligners import InfoNce
+from medfuse.models.aligners import ALIGNERS, InfoNce
 from medfuse.types import Target
 
 BINARY = Target("malignancy", "binary", ("negative", "positive"))
@@ -79,6 +79,20 @@ def test_the_total_is_the_weighted_sum_of_the_named_parts(make_model, make_batch
     ]
     torch.testing.assert_close(losses["classification"], sum(by_target))
     torch.testing.assert_close(losses["alignment"], InfoNce(("image", "text"))(output.embeddings, batch.present))
+
+
+@pytest.mark.parametrize("name", sorted(set(ALIGNERS) - {"none"}))
+def test_blank_labels_still_align_the_encoders(make_model, make_batch, name):
+    batch = make_batch([BOTH, IMAGE, TEXT, BOTH, BOTH])
+    blank = replace(batch, target_mask={target: torch.zeros_like(mask) for target, mask in batch.target_mask.items()})
+    model = make_model(aligner={"name": name}).train()
+    losses = study_loss(
+        model(blank), blank, targets=losses_of(BINARY), attributes={}, optim=OptimConfig(), aligner=model.aligner
+    )
+    assert losses["classification"] == 0 < losses["alignment"]
+    losses["total"].backward()
+    for encoder in model.encoders.values():
+        assert any(p.grad is not None and p.grad.any() for p in encoder.parameters())
 
 
 def test_attributes_are_learnt_by_their_mean_over_fused_and_single_heads(make_model, make_batch):
