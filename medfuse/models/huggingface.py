@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, cast
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from medfuse.errors import ConfigError
 from medfuse.models import huggingface_files as files
+from medfuse.models.precision import InTrainDtype
 from medfuse.models.text_encoder import TextEncoder
 
 __all__ = ["HuggingFaceEncoder"]
@@ -22,13 +24,17 @@ WHERE = "model.text_encoder"
 OWN_IDS = 2
 """Padding and unknown are ids 0 and 1 throughout medfuse: the pretrained model's id i is here ``i + OWN_IDS``."""
 BUCKET = 32
+KEPT = 20_000
+"""Texts whose features are kept where the weights never change: some 30 MB."""
 
 
-class HuggingFaceEncoder(TextEncoder):
+class HuggingFaceEncoder(TextEncoder, InTrainDtype):
     """A pretrained encoder (BERT, RoBERTa, DeBERTa, ModernBERT and their like), pooled over all tokens of a report.
 
     A report longer than `chunk_length` is read in chunks, each between its own special tokens; a token sees those
-    of its chunk. Its words are those that it was pretrained with: ``data.text.vocabulary_size`` changes nothing.
+    of its chunk. Where its weights are not trained, a text that comes again is not read again: let ``augment`` leave
+    the texts as they are. Its words are those that it was pretrained with: ``data.text.vocabulary_size`` changes
+    nothing.
 
     Parameters
     ----------
@@ -90,6 +96,7 @@ class HuggingFaceEncoder(TextEncoder):
             self.encoder = files.build_module(self.architecture)
         self.pooling = pooling
         self.trainable = trainable
+        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
         self.learning_rate = float(learning_rate)
         self.n_content = _content_length(self.architecture, chunk_length, pooling)
         self.feature_size = int(cast(Any, self.encoder.config).hidden_size)
@@ -120,6 +127,30 @@ class HuggingFaceEncoder(TextEncoder):
         super().train(mode)
         self.encoder.train(mode and self.trainable)
         return self
+
+    def read(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Return features of token ids; of weights that are not trained, those kept of the same text."""
+        if self.trainable:
+            return super().read(token_ids, token_mask)
+        lengths = token_mask.sum(dim=1).tolist()
+        features = [self._features_of(row[:length]) for row, length in zip(token_ids, lengths, strict=True)]
+        return torch.stack(features).to(token_ids.device)
+
+    @torch.no_grad()
+    def _features_of(self, token_ids: Tensor) -> Tensor:
+        # Each alone: what is kept must not hang on what stood beside it, down to the last bit.
+        key = token_ids.cpu().numpy().tobytes()
+        if key not in self._known:
+            ids = token_ids[None]
+            self._known[key] = super().read(ids, torch.ones_like(ids, dtype=torch.bool))[0].cpu()
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self._known.clear()
+        super()._load_from_state_dict(*arguments)
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Return the embeddings of the tokens alone; positions are added where they are read."""
@@ -161,7 +192,10 @@ class HuggingFaceEncoder(TextEncoder):
             here = place == (first + lengths + k)[:, None]
             given = torch.where(here[..., None], after[:, k : k + 1], given)
         mask = place < (first + lengths + after.shape[1])[:, None]
-        states: Tensor = self.encoder(inputs_embeds=given, attention_mask=mask.long()).last_hidden_state
+        in_bfloat16 = self.training and self.trainable and self.train_dtype == torch.bfloat16
+        with torch.autocast(given.device.type, torch.bfloat16, enabled=in_bfloat16):
+            states: Tensor = self.encoder(inputs_embeds=given, attention_mask=mask.long()).last_hidden_state
+        states = states.to(given.dtype)
         tokens = states[:, first : first + width]
         if self.pooling == "cls":
             tokens = torch.cat([tokens, states[:, :1].expand(-1, width, -1)], dim=2)

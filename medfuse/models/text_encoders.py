@@ -167,7 +167,9 @@ class WordCnnEncoder(TextEncoder):
 
     def pool(self, states: Tensor, token_mask: Tensor) -> Tensor:
         """Return the maximum over the real tokens."""
-        features: Tensor = self.dropout(states.masked_fill(~token_mask[..., None], float("-inf")).amax(dim=1))
+        # Tokens last, as the convolutions leave them: their gradient comes back in the same layout.
+        found = states.transpose(1, 2).masked_fill(~token_mask[:, None], float("-inf"))
+        features: Tensor = self.dropout(found.amax(dim=2))
         return features
 
 

@@ -9,6 +9,7 @@ import torch
 
 from medfuse.errors import ConfigError
 from medfuse.models.huggingface import OWN_IDS, HuggingFaceEncoder
+from medfuse.models.precision import train_in
 from medfuse.text import PretrainedTokenizer
 from medfuse.text.pretrained_tokens import OWN_IDS as IDS_OF_TOKENIZER
 from medfuse.text.tokens import UNKNOWN_ID
@@ -148,3 +149,49 @@ def test_a_wrong_option_is_named(encoder_folder: Path, options: dict[str, Any], 
 def test_a_tokenizer_of_another_model_is_refused(encoder_folder: Path) -> None:
     with pytest.raises(ConfigError, match="its tokenizer has ids above those of its 29 words"):
         HuggingFaceEncoder(32, model_name_or_path=str(encoder_folder), chunk_length=8)
+
+
+def counted(encoder: HuggingFaceEncoder) -> list[int]:
+    """Return a list that grows by the texts that the pretrained model reads."""
+    seen: list[int] = []
+    encoder.encoder.register_forward_hook(lambda module, given, result: seen.append(len(result.last_hidden_state)))
+    return seen
+
+
+def test_a_text_is_read_once_where_the_weights_never_change(encoder_folder: Path) -> None:
+    encoder = build(encoder_folder, chunk_length=20).train()
+    ids = torch.tensor([[2, 3, 4, 5], [6, 7, 0, 0], [2, 3, 4, 5]])
+    expected = encoder(encoder.embed(ids), ids > 0)
+    seen = counted(encoder)
+    first, second = encoder.read(ids, ids > 0), encoder.eval().read(ids[:, :2].flip(0)[1:2], ids[1:2, :2] > 0)
+    torch.testing.assert_close(first, expected, atol=1e-6, rtol=1e-5)
+    assert torch.equal(second[0], first[1]), "padding and neighbours change what is kept"
+    assert seen == [1, 1]
+
+
+def test_kept_texts_are_read_anew_by_other_weights_and_forgotten_in_turn(
+    encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medfuse.models.huggingface.KEPT", 2)
+    encoder = build(encoder_folder, chunk_length=20).eval()
+    ids = torch.tensor([[2, 3], [4, 5], [6, 7]])
+    before, seen = encoder.read(ids, ids > 0), counted(encoder)
+    assert torch.equal(encoder.read(ids[2:], ids[2:] > 0), before[2:]) and seen == []
+    assert torch.equal(encoder.read(ids[:1], ids[:1] > 0), before[:1]) and seen == [1]
+    encoder.load_state_dict({name: tensor * 1.5 for name, tensor in encoder.state_dict().items()})
+    assert not torch.allclose(encoder.read(ids, ids > 0), before)
+
+
+def test_trained_weights_are_read_each_time_and_in_bfloat16_if_asked(encoder_folder: Path) -> None:
+    torch.manual_seed(0)
+    encoder = build(encoder_folder, trainable=True, chunk_length=20).eval()
+    ids = torch.randint(2, 18, (4, 12))
+    expected, seen = encoder.read(ids, ids > 0), counted(encoder)
+    train_in(encoder, torch.bfloat16)
+    assert torch.equal(encoder.read(ids, ids > 0), expected) and seen == [4]
+    for part in encoder.train().encoder.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    found = encoder.read(ids, ids > 0)
+    assert found.dtype == torch.float32 and not torch.equal(found, expected)
+    assert float(torch.nn.functional.cosine_similarity(found, expected).detach().min()) > 0.999
