@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from medfuse.errors import ConfigError
+from medfuse.models.cross_attention import CrossAttention
+from medfuse.models.expert_fusions import MixtureOfExperts, ProductOfExperts
 from medfuse.models.fusion import Fusion, NullTokenFusion, present_only
 from medfuse.models.heads import Head
+from medfuse.models.tensor_fusions import LowRankFusion, TensorFusion
 
 __all__ = ["FUSIONS", "Concatenation", "Fusion", "GatedFusion", "KnowledgeFusion", "LateFusion", "WeightedFusion"]
 
@@ -311,8 +314,13 @@ class LateHead(Head):
 
 FUSIONS: dict[str, type[Fusion]] = {
     "concatenation": Concatenation,
+    "cross_attention": CrossAttention,
     "gated": GatedFusion,
     "knowledge": KnowledgeFusion,
     "late": LateFusion,
+    "low_rank": LowRankFusion,
+    "mixture_of_experts": MixtureOfExperts,
+    "product_of_experts": ProductOfExperts,
+    "tensor": TensorFusion,
     "weighted": WeightedFusion,
 }
