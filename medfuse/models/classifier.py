@@ -213,7 +213,7 @@ class StudyClassifier(nn.Module):
             if not wants_parts:
                 return encoder(image, *known), None
             feature_map = cast(ImageEncoder, encoder).feature_map(image)
-            regions = feature_map.flatten(start_dim=2).transpose(1, 2).float()
+            regions = feature_map.flatten(start_dim=2).transpose(1, 2).to(image.dtype)
             parts = LocalFeatures(regions, regions.new_ones(regions.shape[:2], dtype=torch.bool))
             return cast(ImageEncoder, encoder).finish(feature_map, image, *known), parts
         if read_text is None:

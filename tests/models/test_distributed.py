@@ -35,6 +35,9 @@ TEXTS: dict[str, dict[str, Any]] = {
 }
 
 
+FUSIONS: dict[str, str] = {"resnet18": "cross_attention", "shape_cnn": "concatenation"}
+
+
 def make_model(image: str, text: str) -> StudyClassifier:
     torch.manual_seed(0)
     config = ModelConfig.model_validate(
@@ -42,6 +45,7 @@ def make_model(image: str, text: str) -> StudyClassifier:
             "embedding_size": 8,
             "image_encoder": ENCODERS[image],
             "text_encoder": TEXTS[text],
+            "fusion": {"name": FUSIONS[image]},
             "modality_dropout": 0.5,
         }
     )
