@@ -8,6 +8,7 @@ peer, above what its imports and a first small series took.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
 import json
 import logging
@@ -260,9 +261,11 @@ def grow(folder: Path, *, sizes: Sequence[int], rounds: int) -> Iterator[Row]:
     """Prepare, load and read growing data sets, each in a process of its own: time a sample and memory stay flat."""
     cohort = folder / "cohort"
     write_cohort(cohort, sizes)
-    found = {n: grow_once(cohort, n) for n in sizes}
-    for _ in range(rounds - 1):
-        found = {n: {key: min(v, first[key]) for key, v in grow_once(cohort, n).items()} for n, first in found.items()}
+    found: dict[int, dict[str, float]] = {n: {} for n in sizes}
+    for _ in range(rounds):
+        for n, best in found.items():
+            now = run_self("--work", str(cohort), "--grow", str(n))
+            best.update({key: min(value, best.get(key, value)) for key, value in now.items()})
     first = found[sizes[0]]
     for n in sizes[1:]:
         against = f"of {n} samples, against {sizes[0]}"
@@ -270,11 +273,6 @@ def grow(folder: Path, *, sizes: Sequence[int], rounds: int) -> Iterator[Row]:
             yield row(f"{told}, time a sample {against}", found[n][key], first[key], aim=0.7 * (n == sizes[-1]))
         for key, told in (("fill_mb", "prepare"), ("epoch_mb", "load and epoch")):
             yield row(f"{told}, peak memory {against}", found[n][key], first[key], unit="MB", aim=0.8)
-
-
-def grow_once(cohort: Path, n_samples: int) -> dict[str, float]:
-    """Measure one size in a process of its own."""
-    return run_self("--work", str(cohort), "--grow", str(n_samples))
 
 
 def measure_growth(cohort: Path, n_samples: int) -> dict[str, float]:
@@ -337,7 +335,7 @@ def write_cohort(folder: Path, sizes: Sequence[int]) -> None:
 def run_self(*arguments: str) -> dict[str, float]:
     """Run this script in a process of its own, and return what it prints."""
     command = [sys.executable, "-m", "pipelines.benchmark_data", *arguments]
-    # Without what makes malloc keep memory: the first small series would leave room for the next one.
+    # Without what makes malloc keep memory, which would leave room from the first small series.
     plain = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)  # noqa: S603 - this module
     if done.returncode:
@@ -358,7 +356,8 @@ def in_turns(peers: Timer, *, rounds: int) -> dict[str, float]:
 
 
 def reset_peak() -> int:
-    """Forget this process's peak memory, and return what it holds now, in bytes."""
+    """Give back what is free, forget this process's peak memory, and return what it holds now, in bytes."""
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _status_bytes("VmRSS")
 
@@ -376,7 +375,7 @@ def _status_bytes(key: str) -> int:
 def row(name: str, ours: float, theirs: float, *, aim: float, unit: str = "ms") -> Row:
     """Return one row: how many times faster or smaller ours is."""
     shown = {key: float(f"{value:.4g}") for key, value in (("ours", ours), ("theirs", theirs))}
-    ratio = theirs / max(ours, 1e-9)
+    ratio = theirs / max(ours, 1e-6)
     found: Row = {"name": name, **shown, "ratio": float(f"{ratio:.4g}"), "unit": unit, "command": COMMAND}
     return found | ({"aim": aim} if aim else {})
 
