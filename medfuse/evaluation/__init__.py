@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from medfuse.evaluation.evaluation import Curves, Evaluation, evaluate
     from medfuse.evaluation.leakage import explained_variance
     from medfuse.evaluation.metrics import accuracy, auprc, brier, f1, sensitivity, specificity
-    from medfuse.evaluation.predictions import read_predictions
+    from medfuse.evaluation.model_comparison import ComparedModel, compare_areas, holm
+    from medfuse.evaluation.predictions import case_table, read_predictions
 
 _HOME = {
     "accuracy": "metrics",
@@ -27,6 +28,9 @@ _HOME = {
     "brier": "metrics",
     "CalibrationBin": "calibration",
     "calibrated_loss": "calibration",
+    "case_table": "predictions",
+    "compare_areas": "model_comparison",
+    "ComparedModel": "model_comparison",
     "calibration_curve": "calibration",
     "choose_threshold": "calibration",
     "cross_fitted_logistic": "baselines",
@@ -37,6 +41,7 @@ _HOME = {
     "explained_variance": "leakage",
     "f1": "metrics",
     "fit_calibration": "calibration",
+    "holm": "model_comparison",
     "prevalence_baseline": "baselines",
     "read_predictions": "predictions",
     "sensitivity": "metrics",
@@ -45,6 +50,7 @@ _HOME = {
 
 __all__ = [
     "CalibrationBin",
+    "ComparedModel",
     "Curves",
     "Evaluation",
     "accuracy",
@@ -52,14 +58,17 @@ __all__ = [
     "auroc",
     "brier",
     "calibrated_loss",
+    "case_table",
     "calibration_curve",
     "choose_threshold",
+    "compare_areas",
     "cross_fitted_logistic",
     "delong_test",
     "evaluate",
     "explained_variance",
     "f1",
     "fit_calibration",
+    "holm",
     "prevalence_baseline",
     "read_predictions",
     "sensitivity",

@@ -18,7 +18,7 @@ from medfuse.errors import UsageError
 from medfuse.evaluation.inputs import check_level, cluster_codes, finite_scores, two_class_labels
 from medfuse.types import Array, Comparison, Estimate
 
-__all__ = ["auroc", "delong_test", "newcombe_interval"]
+__all__ = ["auroc", "clustered_areas", "delong_test", "newcombe_interval"]
 
 
 def auroc(
@@ -74,7 +74,7 @@ def auroc(
         raise UsageError("method", f"found {method!r}", expected="'logit-delong' or 'delong'")
     positive = two_class_labels(labels)
     n, n_positive = positive.size, int(positive.sum())
-    areas, covariance = _areas(positive, finite_scores(scores, n)[None], cluster_codes(clusters, n))
+    areas, covariance = clustered_areas(positive, finite_scores(scores, n)[None], cluster_codes(clusters, n))
     area, variance = float(areas[0]), float(covariance[0, 0])
     by_patient = "" if clusters is None else ", clustered by patient"
     z = float(norm.ppf((1 + level) / 2))
@@ -142,7 +142,7 @@ def delong_test(
     n, n_positive = positive.size, int(positive.sum())
     a = finite_scores(scores_a, n, where="scores_a")
     b = finite_scores(scores_b, n, where="scores_b")
-    areas, covariance = _areas(positive, np.stack([a, b]), cluster_codes(clusters, n))
+    areas, covariance = clustered_areas(positive, np.stack([a, b]), cluster_codes(clusters, n))
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     z = float(norm.ppf((1 + level) / 2))
@@ -202,8 +202,22 @@ def newcombe_interval(area: float, *, n_positive: int, n_negative: int, level: f
     return low, high
 
 
-def _areas(positive: NDArray[np.bool_], scores: Array, codes: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Areas (K,) of K scores (K, n) and their covariance (K, K); NaN where a class has one cluster only."""
+def clustered_areas(positive: NDArray[np.bool_], scores: Array, codes: NDArray[np.intp]) -> tuple[Array, Array]:
+    """Return the areas of several scores of the same cases, and their covariance.
+
+    Parameters
+    ----------
+    positive : ndarray of bool, shape (n,)
+    scores : ndarray, shape (K, n)
+    codes : ndarray of int, shape (n,)
+        The cluster (patient) of each case, 0, 1, ...
+
+    Returns
+    -------
+    areas : ndarray, shape (K,)
+    covariance : ndarray, shape (K, K)
+        NaN where a class has one cluster only.
+    """
     placements = [_placements(row[positive], row[~positive]) for row in scores]
     of_positive = np.stack([v10 for v10, _ in placements])
     of_negative = np.stack([v01 for _, v01 in placements])
