@@ -277,6 +277,8 @@ class BoxStore:
     def _opened(self) -> sqlite3.Connection:
         path = self.folder / INDEX
         for _ in range(2):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            path.chmod(0o600)  # SQLite gives its journal the same
             connection = sqlite3.connect(path, isolation_level=None, timeout=LOCK_SECONDS)
             try:
                 connection.execute("PRAGMA synchronous = OFF")  # what a power cut spoils, the checksums tell
@@ -291,7 +293,6 @@ class BoxStore:
                     for statement in filter(None, map(str.strip, SCHEMA.split(";"))):
                         connection.execute(statement)
                 connection.execute("COMMIT")
-                path.chmod(0o600)
                 return connection
             except sqlite3.OperationalError:  # locked, or not to be written: nothing is wrong with it
                 connection.close()
