@@ -316,8 +316,10 @@ def tune(
 ) -> None:
     """Search by the validation part alone: OUT/best.yaml, trials.csv and an MLflow run with one child a trial."""
     from medfuse.config import load_config
+    from medfuse.memory import prepare_process
     from medfuse.progress import bar, parse_duration, start_logging
 
+    prepare_process()
     settings = load_config(config, overrides=set_ or [])
     seconds = parse_duration(max_time) if max_time else float("inf")
     start_logging(quiet=quiet, json_log=json_log)
