@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from medfuse.evaluation.delong import auroc, delong_test
     from medfuse.evaluation.evaluation import Curves, Evaluation, evaluate
     from medfuse.evaluation.leakage import explained_variance
+    from medfuse.evaluation.linear_maps import fit_cca, fit_least_squares, fit_procrustes, fit_ridge
     from medfuse.evaluation.metrics import accuracy, auprc, brier, f1, sensitivity, specificity
     from medfuse.evaluation.model_comparison import ComparedModel, compare_areas, holm
     from medfuse.evaluation.predictions import case_table, read_predictions
+    from medfuse.evaluation.retrieval import (
+        compare_recall,
+        find_ranks,
+        join_ranks,
+        retrieval_figures,
+        similarity,
+        zero_shot_probabilities,
+    )
 
 _HOME = {
     "accuracy": "metrics",
@@ -33,6 +42,7 @@ _HOME = {
     "ComparedModel": "model_comparison",
     "calibration_curve": "calibration",
     "choose_threshold": "calibration",
+    "compare_recall": "retrieval",
     "cross_fitted_logistic": "baselines",
     "Curves": "evaluation",
     "delong_test": "delong",
@@ -40,12 +50,21 @@ _HOME = {
     "evaluate": "evaluation",
     "explained_variance": "leakage",
     "f1": "metrics",
+    "find_ranks": "retrieval",
     "fit_calibration": "calibration",
+    "fit_cca": "linear_maps",
+    "fit_least_squares": "linear_maps",
+    "fit_procrustes": "linear_maps",
+    "fit_ridge": "linear_maps",
     "holm": "model_comparison",
+    "join_ranks": "retrieval",
     "prevalence_baseline": "baselines",
     "read_predictions": "predictions",
+    "retrieval_figures": "retrieval",
     "sensitivity": "metrics",
+    "similarity": "retrieval",
     "specificity": "metrics",
+    "zero_shot_probabilities": "retrieval",
 }
 
 __all__ = [
@@ -62,17 +81,27 @@ __all__ = [
     "calibration_curve",
     "choose_threshold",
     "compare_areas",
+    "compare_recall",
     "cross_fitted_logistic",
     "delong_test",
     "evaluate",
     "explained_variance",
     "f1",
+    "find_ranks",
     "fit_calibration",
+    "fit_cca",
+    "fit_least_squares",
+    "fit_procrustes",
+    "fit_ridge",
     "holm",
+    "join_ranks",
     "prevalence_baseline",
     "read_predictions",
+    "retrieval_figures",
     "sensitivity",
+    "similarity",
     "specificity",
+    "zero_shot_probabilities",
 ]
 
 
