@@ -152,14 +152,15 @@ class TargetConfig(_Strict):
     Parameters
     ----------
     name, kind, classes
-        As there.
+        As there. A target of kind ``multilabel`` stands for a binary one a class, ``<name>_<class>``, with the classes
+        0 and 1, each with a column of its own; so `load_config` writes it out.
     labels_from : {"elsewhere", "report"}
         ``"report"`` if the labels were read from the very reports that the model reads; every evaluation report then
         says so.
     """
 
     name: str
-    kind: Literal["binary"] = "binary"
+    kind: Literal["binary", "multiclass", "ordinal"] = "binary"
     classes: tuple[str, ...]
     labels_from: Literal["elsewhere", "report"] = "elsewhere"
 
@@ -430,6 +431,26 @@ class RunConfig(_Strict):
     compute: ComputeConfig = ComputeConfig()
     tracking: TrackingConfig = TrackingConfig()
 
+    @field_validator("targets")
+    @classmethod
+    def _names_once(cls, targets: tuple[TargetConfig, ...]) -> tuple[TargetConfig, ...]:
+        if len({target.name for target in targets}) < len(targets):
+            raise ValueError("each target's name once")
+        return targets
+
+
+def _labels_of(target: object, where: str) -> list[object]:
+    """Write a multilabel target out as binary ones; any other is given back."""
+    if not isinstance(target, Mapping) or target.get("kind") != "multilabel":
+        return [target]
+    classes = target.get("classes")
+    if not isinstance(classes, list | tuple) or not classes:
+        raise ConfigError(f"{where}: targets", "found a multilabel target without classes", expected="one a label")
+    return [
+        {**target, "name": f"{target.get('name')}_{label}", "kind": "binary", "classes": ["0", "1"]}
+        for label in classes
+    ]
+
 
 def load_config(source: Path | Mapping[str, Any], *, overrides: Sequence[str] = ()) -> RunConfig:
     """Read, override and check a configuration.
@@ -464,6 +485,8 @@ def load_config(source: Path | Mapping[str, Any], *, overrides: Sequence[str] = 
     merged = _copy(content)
     for override in overrides:
         _apply(merged, override)
+    if isinstance(targets := merged.get("targets"), list | tuple):
+        merged["targets"] = [label for target in targets for label in _labels_of(target, where)]
     try:
         # As JSON, strict checking still takes a list for a tuple, but no text for a number.
         return RunConfig.model_validate_json(json.dumps(merged, default=str), strict=True)

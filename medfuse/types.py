@@ -406,9 +406,10 @@ class Target:
     ----------
     name : str
         The manifest's column is ``label_<name>``.
-    kind : {"binary", "multiclass"}
+    kind : {"binary", "multiclass", "ordinal"}
     classes : tuple of str
-        Class names as the manifest writes them; of a binary target the second is the positive one.
+        Class names as the manifest writes them; of a binary target the second is the positive one, of an ordinal one
+        they rise.
 
     Raises
     ------
@@ -417,11 +418,11 @@ class Target:
     """
 
     name: str
-    kind: Literal["binary", "multiclass"]
+    kind: Literal["binary", "multiclass", "ordinal"]
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2 + (self.kind == "multiclass"):
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2 + (self.kind != "binary"):
             expected = "2 different classes" if self.kind == "binary" else "3 or more different classes"
             raise UsageError(f"target {self.name!r}", f"found classes {list(self.classes)}", expected=expected)
         if self.kind == "binary" and len(self.classes) != 2:
@@ -431,8 +432,8 @@ class Target:
 
     @property
     def n_outputs(self) -> int:
-        """Logits that a head has for this target: 1 if binary, else one a class."""
-        return 1 if self.kind == "binary" else len(self.classes)
+        """Logits that a head has for this target: one a class; if binary or ordinal, one between each two classes."""
+        return len(self.classes) - (self.kind != "multiclass")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,3 +81,25 @@ def test_duplicate_target_class_is_refused() -> None:
     config = load_config({"targets": [{"name": "x", "classes": ["a", "a"]}]})
     with pytest.raises(UsageError, match="2 different classes"):
         config.targets[0].build()
+
+
+def test_a_multilabel_target_is_a_binary_one_a_label() -> None:
+    config = load_config({"targets": [{"name": "finding", "kind": "multilabel", "classes": ["nodule", "effusion"]}]})
+    assert [(t.name, t.kind, t.classes) for t in config.targets] == [
+        ("finding_nodule", "binary", ("0", "1")),
+        ("finding_effusion", "binary", ("0", "1")),
+    ]
+    assert load_config(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([{"name": "x", "kind": "multilabel"}], "found a multilabel target without classes"),
+        ([{"name": "x", "kind": "multilabel", "classes": ["a", "a"]}], "each target's name once"),
+        ([{"name": "x", "kind": "ordnial", "classes": ["a", "b", "c"]}], "targets.0.kind: found 'ordnial'"),
+    ],
+)
+def test_targets_that_cannot_be_told_apart_or_have_no_kind_are_refused(targets: list[object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config({"targets": targets})

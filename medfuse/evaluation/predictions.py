@@ -164,6 +164,11 @@ def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str 
     target = _one_of(table["target"].unique().tolist(), target, "target")
     rows = table[table["target"] == target]
     classes = rows["class"].unique().tolist()
+    if positive is None and len(classes) > 2:
+        found = f"found {len(classes)} classes of one target"
+        raise ManifestError(
+            "predictions class", found, expected="a binary target, or one class to set against all others"
+        )
     by_order = positive is None and len(classes) == 2
     positive = _one_of(classes, classes[1] if by_order else positive, "class")
     notes: tuple[str, ...] = (f"The positive class is “{positive}”, the second one given.",) if by_order else ()

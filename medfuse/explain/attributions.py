@@ -14,6 +14,7 @@ from medfuse.errors import UsageError, nearest_name
 from medfuse.explain.checks import deletion_check
 from medfuse.explain.shares import modality_shares
 from medfuse.inference import Predictor
+from medfuse.models.answers import last_class_logit
 from medfuse.tensors import Batch, Sample
 from medfuse.text import FindingFlags, overlaps
 from medfuse.text.tokens import UNKNOWN_ID
@@ -130,6 +131,7 @@ class CaseLogit:
         bundle = predictor.bundle
         self.model = bundle.model
         self.target = target
+        self._asked = next(one for one in bundle.targets if one.name == target)
         self.batch: Batch = collate(
             [sample], modalities=bundle.preprocessing.modalities, image_shape=bundle.preprocessing.image_shape
         )
@@ -157,7 +159,7 @@ class CaseLogit:
         return tuple(given[name]() for name in self.names)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Return the positive class's logit, shape (B,), for B versions of the case."""
+        """Return the last class's log-odds, shape (B,), for B versions of the case."""
         n = len(inputs[0])
         given = dict(zip(self.names, inputs, strict=True))
         batch = replace(
@@ -170,7 +172,7 @@ class CaseLogit:
             present=self.batch.present.expand(n, -1),
         )
         logits: Tensor = self.model.forward_embedded(batch, given.get("text")).logits[self.target]
-        return logits[:, -1]
+        return last_class_logit(logits, self._asked)
 
     def _embed(self, token_ids: Tensor) -> Tensor:
         with torch.no_grad():

@@ -9,6 +9,7 @@ import torch
 
 from medfuse.data import collate
 from medfuse.inference import Predictor
+from medfuse.models.answers import last_class_logit
 from medfuse.tensors import Sample
 
 __all__ = ["modality_shares", "shapley_values"]
@@ -34,12 +35,13 @@ def modality_shares(predictor: Predictor, sample: Sample, *, target: str) -> dic
     batch = collate([sample], modalities=modalities, image_shape=shape)
     players = tuple(m for m, here in zip(modalities, batch.present[0].tolist(), strict=True) if here)
     share = bundle.prevalence[target]
+    asked = next(one for one in bundle.targets if one.name == target)
     worth = {frozenset[str](): log(share / (1 - share))}
     with torch.inference_mode():
         for size in range(1, len(players) + 1):
             for subset in combinations(players, size):
                 output = bundle.model(batch.only(*subset))
-                worth[frozenset(subset)] = float(output.logits[target][0, -1])
+                worth[frozenset(subset)] = float(last_class_logit(output.logits[target], asked)[0])
     return shapley_values(players, worth)
 
 

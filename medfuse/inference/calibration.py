@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from medfuse.errors import BundleError
+from medfuse.models.answers import class_logits
 from medfuse.types import Target
 
 __all__ = ["Calibration", "conditions_of"]
@@ -64,7 +65,7 @@ class Calibration:
         >>> Calibration(temperature=2.0).probabilities(torch.tensor([[0.0]]), target)
         tensor([[0.5000, 0.5000]], dtype=torch.float64)
         """
-        scaled = logits.double() / self.temperature
+        scaled = class_logits(logits.double(), target) / self.temperature
         if self.biases:
             scaled = scaled + scaled.new_tensor(self.biases)
         if target.kind == "binary":

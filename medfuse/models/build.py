@@ -15,7 +15,7 @@ from medfuse.models.aligners import ALIGNERS
 from medfuse.models.classifier import StudyClassifier, projection
 from medfuse.models.ensemble import Ensemble
 from medfuse.models.fusions import FUSIONS
-from medfuse.models.heads import HEADS, Head
+from medfuse.models.heads import HEADS, Head, OrdinalHead
 from medfuse.models.image_encoders import IMAGE_ENCODERS, ImageEncoder
 from medfuse.models.text_encoder import TextEncoder
 from medfuse.models.text_encoders import TEXT_ENCODERS
@@ -81,8 +81,9 @@ def build_model(
     local_sizes = _local_sizes(encoders, (in_channels, *image_size)) if reads_local else {}
 
     def head(in_size: int, target: Target) -> Head:
-        built: Head = _build(config, "head", {"in_size": in_size, "n_outputs": target.n_outputs})
-        return built
+        n_outputs = 1 if target.kind == "ordinal" else target.n_outputs
+        built: Head = _build(config, "head", {"in_size": in_size, "n_outputs": n_outputs})
+        return OrdinalHead(built, target.n_outputs) if target.kind == "ordinal" else built
 
     several = len(config.modalities) > 1
     return StudyClassifier(

@@ -30,12 +30,14 @@ class TargetLoss:
     Raises
     ------
     ConfigError
-        If they are needed and a class has no case.
+        If they are needed and a class has no case, or an ordinal target is to be adjusted.
 
     Notes
     -----
     Source: Lin et al. 2017, Focal Loss, equation 5; Menon et al. 2021, Long-tail learning via logit adjustment,
-    equation 10. In several processes the mean is that over all of them.
+    equation 10; of an ordinal target, Cao et al. 2020, Rank consistent ordinal regression for neural networks, equation
+    4: the sum of the binary losses at all thresholds, of equal importance. In several processes the mean is that over
+    all of them.
 
     Examples
     --------
@@ -55,6 +57,9 @@ class TargetLoss:
         if len(counts) != len(target.classes) or min(counts) < 1:
             found = f"found no training case of a class of {target.name!r}"
             raise ConfigError("optim.loss", found, expected="cases of every class, or neither weights nor adjustment")
+        if config.logit_adjustment and target.kind == "ordinal":
+            found = f"found {config.logit_adjustment} with the ordinal target {target.name!r}"
+            raise ConfigError("optim.loss.logit_adjustment", found, expected="0, or class_weights: balanced")
         shares = torch.tensor(counts, dtype=torch.float32) / sum(counts)
         if config.class_weights == "balanced":
             self._weights = 1 / (len(counts) * shares)
@@ -67,7 +72,7 @@ class TargetLoss:
         Parameters
         ----------
         logits : Tensor, shape (B, N)
-            N is 1 for a binary target.
+            See `medfuse.types.Target.n_outputs`.
         labels : Tensor, shape (B,), int64
             Class index; anything where not known.
         known : Tensor, shape (B,), bool
@@ -76,15 +81,20 @@ class TargetLoss:
         if self._shift is not None:
             shift = self._shift.to(logits)
             logits = logits + (shift[1] - shift[0] if self.target.kind == "binary" else shift)
-        if self.target.kind == "binary":
-            each = F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), reduction="none")
-        else:
-            each = F.cross_entropy(logits, labels, reduction="none")
-        if self.config.name == "focal":
-            each = (1 - torch.exp(-each)).clamp(min=1e-12) ** self.config.gamma * each
+        if self.target.kind == "multiclass":
+            each = self._focus(F.cross_entropy(logits, labels, reduction="none"))
+        else:  # is the answer above each threshold? A binary target has one
+            above = labels[:, None] > torch.arange(logits.shape[1], device=labels.device)
+            apart = F.binary_cross_entropy_with_logits(logits, above.to(logits.dtype), reduction="none")
+            each = self._focus(apart).sum(dim=1)
         if self._weights is not None:
             each = each * self._weights.to(logits)[labels]
         return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+    def _focus(self, each: Tensor) -> Tensor:
+        if self.config.name != "focal":
+            return each
+        return (1 - torch.exp(-each)).clamp(min=1e-12) ** self.config.gamma * each
 
 
 def study_loss(

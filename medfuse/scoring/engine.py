@@ -179,7 +179,7 @@ def _blank(predictor: Predictor) -> dict[str, Any]:
     """Return an empty row, so that every part has the same columns and types whatever is in it."""
     modalities = predictor.preprocessing.modalities
     single = [condition for condition in conditions_of(modalities) if condition != "fused"]
-    names = [t.name for t in predictor.bundle.targets]
+    names = [name for t in predictor.bundle.targets for name, _ in _columns(t.name, t.classes)]
     text = dict.fromkeys(("study_key", "lesion_id", "status", "stage", "reason", "warnings", "flags"), "")
     numbers = [f"probability_{part}{name}" for name in names for part in ("", *(f"{c}_" for c in single))]
     return {**text, **dict.fromkeys(numbers, float("nan")), "modalities_used": "", "model_id": "", "seconds": 0.0}
@@ -217,10 +217,19 @@ def _scored_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
 
 
 def _probabilities(prediction: Prediction) -> Mapping[str, float]:
-    answer = prediction.probabilities[prediction.condition][-1]
+    columns = _columns(prediction.target, prediction.classes)
+    answer = prediction.probabilities[prediction.condition]
     single = {
-        f"probability_{condition}_{prediction.target}": values[-1]
+        f"probability_{condition}_{name}": values[index]
         for condition, values in prediction.probabilities.items()
         if condition != "fused"
+        for name, index in columns
     }
-    return {f"probability_{prediction.target}": answer, **single}
+    return {**{f"probability_{name}": answer[index] for name, index in columns}, **single}
+
+
+def _columns(target: str, classes: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the columns of a target by what follows ``probability_``: one if it is binary, else one a class."""
+    if len(classes) == 2:
+        return [(target, 1)]
+    return [(f"{target}_{name}", index) for index, name in enumerate(classes)]

@@ -20,6 +20,7 @@ from medfuse.inference import Bundle, Calibration, build_for, build_member_for, 
 from medfuse.inference.calibration import conditions_of
 from medfuse.inference.predictor import modalities_of
 from medfuse.models import TargetLoss, pretrained_tokenizer
+from medfuse.models.answers import class_logits
 from medfuse.models.precision import train_in
 from medfuse.tensors import Sample
 from medfuse.text import PretrainedTokenizer, ReportTokenizer, TextTokenizer
@@ -269,8 +270,16 @@ def calibrate(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[str, 
                 calibration[target.name][condition] = Calibration()
                 continue
             values = logits[condition][target.name][known].double()
-            temperature, biases = fit_calibration(labels, values[:, 0].numpy())
-            fitted = Calibration(temperature, biases=biases)
-            positive = fitted.probabilities(values, target)[:, 1].numpy()
-            calibration[target.name][condition] = replace(fitted, threshold=choose_threshold(labels, positive))
+            calibration[target.name][condition] = _calibration_of(target, values, labels)
     return calibration
+
+
+def _calibration_of(target: Target, logits: Tensor, labels: Sequence[int]) -> Calibration:
+    """Fit the calibration of one target and condition; only a binary target is called by a threshold."""
+    values = class_logits(logits, target).numpy()
+    temperature, biases = fit_calibration(labels, values[:, 0] if target.kind == "binary" else values)
+    fitted = Calibration(temperature, biases=biases)
+    if target.kind != "binary":
+        return fitted
+    positive = fitted.probabilities(logits, target)[:, 1].numpy()
+    return replace(fitted, threshold=choose_threshold(labels, positive))

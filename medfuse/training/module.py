@@ -17,6 +17,7 @@ from medfuse.config import OptimConfig
 from medfuse.errors import TrainingError
 from medfuse.evaluation import calibrated_loss
 from medfuse.models import StudyClassifier, TargetLoss, study_loss
+from medfuse.models.answers import class_logits
 from medfuse.models.distributed import gather_output
 from medfuse.models.text_encoder import TextEncoder
 from medfuse.tensors import Batch
@@ -178,4 +179,5 @@ def _loss_once_calibrated(target: Target, parts: Sequence[tuple[Tensor, Tensor]]
     logits, labels = (torch.cat(column) for column in zip(*parts, strict=True))
     if not torch.isfinite(logits).all():
         return math.nan
-    return calibrated_loss(labels.numpy(), (logits[:, 0] if target.kind == "binary" else logits).numpy())
+    values = class_logits(logits, target)
+    return calibrated_loss(labels.numpy(), (values[:, 0] if target.kind == "binary" else values).numpy())

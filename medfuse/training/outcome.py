@@ -67,6 +67,9 @@ def evaluate_run(folder: Path, config: RunConfig) -> list[Evaluation]:
     (out / "calibration.json").write_text(json.dumps(calibration, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     evaluations = []
     for target in config.targets:
+        if target.kind != "binary":
+            log.warning("%s is not evaluated: its kind is %s; its predictions are kept", target.name, target.kind)
+            continue
         try:
             found = evaluate(table, target=target.name, positive=target.classes[-1])
         except MedfuseError as error:  # a finished training is no failure for want of a page

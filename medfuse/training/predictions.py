@@ -90,7 +90,6 @@ def baseline_table(
     baseline : BaselineConfig
         Columns of the manifest.
     target : Target
-        A binary one.
     train, test : sequence of Case
     split : str
 
@@ -113,7 +112,8 @@ def baseline_table(
     features = _features(baseline, [*train, *test])
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     model.fit(features[: len(train)], [case.targets[target.name] for case in train])
-    positive = model.predict_proba(features[len(train) :])[:, 1]
+    table = np.zeros((len(test), len(target.classes)))
+    table[:, model.classes_] = model.predict_proba(features[len(train) :])
     rows = [
         {
             **_identity(case, split),
@@ -123,8 +123,8 @@ def baseline_table(
             "probability": float(p),
             "label": int(case.targets[target.name] == index),
         }
-        for case, probability in zip(test, positive, strict=True)
-        for index, (name, p) in enumerate(zip(target.classes, (1 - probability, probability), strict=True))
+        for case, probabilities in zip(test, table, strict=True)
+        for index, (name, p) in enumerate(zip(target.classes, probabilities, strict=True))
     ]
     return pd.DataFrame(rows)
 

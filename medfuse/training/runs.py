@@ -255,8 +255,9 @@ def check_origin(config: RunConfig, out: Path, manifest: Manifest) -> None:
 
 
 def _exact(config: RunConfig) -> dict[str, Any]:
-    """Return what a training's course depends on: not the machine, nor who watches."""
-    return config.model_dump(mode="json", exclude={"name", "compute", "tracking"})
+    """Return what a result follows from, beside the data: not the machine, where things lie, nor who watches."""
+    leave_out = {"name": True, "compute": True, "tracking": True, "data": {"manifest", "cache"}}
+    return config.model_dump(mode="json", exclude=leave_out)
 
 
 def find_run(config: RunConfig, *, out: Path, manifest: Manifest) -> Run | None:
@@ -289,8 +290,8 @@ def find_run(config: RunConfig, *, out: Path, manifest: Manifest) -> Run | None:
 
 
 def config_digest(config: RunConfig) -> str:
-    """Return the SHA-256 of a resolved configuration."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    """Return the SHA-256 of what a result follows from in a resolved configuration; see `medfuse train --resume`."""
+    return hashlib.sha256(json.dumps(_exact(config), sort_keys=True).encode()).hexdigest()
 
 
 def _tables(config: RunConfig, parts: Parts, done: Fit) -> list[pd.DataFrame]:
@@ -302,8 +303,9 @@ def _tables(config: RunConfig, parts: Parts, done: Fit) -> list[pd.DataFrame]:
 
 
 def test_figures(frame: pd.DataFrame) -> dict[str, float]:
-    """Return the AUROC of every target and condition on the test rows of a predictions table."""
+    """Return the AUROC of every binary target and condition on the test rows of a predictions table."""
     figures = {}
+    frame = frame[frame.groupby("target")["class"].transform("nunique") == 2]
     positive = frame["class"] == frame.groupby("target")["class"].transform("last")
     for (target, condition), rows in frame[(frame["split"] == "test") & positive].groupby(["target", "condition"]):
         if rows["label"].nunique() < 2:  # the few cases that have this condition's modalities are all of one class
