@@ -101,6 +101,21 @@ def cohort_lidc(
         raise typer.Exit(SOME_REFUSED)
 
 
+@cohort.command("medmnist3d")
+def cohort_medmnist3d(
+    source: Annotated[Path, typer.Argument(metavar="NPZ", help="A published file, such as adrenalmnist3d_64.npz.")],
+    *,
+    out: Out,
+    quiet: Quiet = False,
+) -> None:
+    """Write a cohort of MedMNIST3D with its official split: OUT/manifest.csv, images, SOURCE.md."""
+    from medfuse.cohorts import build_medmnist3d
+    from medfuse.progress import bar, start_logging
+
+    start_logging(quiet=quiet)
+    log.info("wrote %s", build_medmnist3d(source, out, progress=bar("volumes", quiet=quiet)))
+
+
 @app.command()
 def index(
     archive: Annotated[Path, typer.Argument(help="A folder, zip or tar of DICOM or NIfTI studies, or a DICOMDIR.")],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         load_nodules,
     )
     from medfuse.cohorts.lidc_text import write_lesion_report, write_study_report
+    from medfuse.cohorts.medmnist3d import build_medmnist3d
 
 _MODULES = {
     "Contour": "lidc_annotations",
@@ -25,6 +26,7 @@ _MODULES = {
     "ReaderAnnotation": "lidc_annotations",
     "Scan": "lidc_annotations",
     "build_cohort": "lidc",
+    "build_medmnist3d": "medmnist3d",
     "cohort_digest": "lidc_annotations",
     "export_archive": "archive",
     "load_nodules": "lidc_annotations",
@@ -39,6 +41,7 @@ __all__ = [
     "ReaderAnnotation",
     "Scan",
     "build_cohort",
+    "build_medmnist3d",
     "cohort_digest",
     "export_archive",
     "load_nodules",
