@@ -271,26 +271,14 @@ class OptimConfig(_Strict):
         Cases a step and process group: of all processes together.
     accumulate : int
         Batches whose gradients are summed before the optimiser steps.
-    schedule : {"one_cycle", "cosine", "constant"}
-        Course of the learning rate.
-    warmup : float
-        Share of the steps in which the rate rises to ``learning_rate``.
-    clip_norm : float
-        Largest norm of the gradient; 0 leaves it as it is.
-    patience : int
-        Epochs without a better validation loss before stopping.
-    weight_average : float
-        Share of the old weights in the running mean that is validated and kept, a step; 0 keeps the newest.
-    average_best : int
-        Epochs of lowest validation loss whose weights are averaged into the model.
-    aligner_weight : float
-        Weight of the alignment loss beside the classification loss.
-    auxiliary_weight : float
-        Weight of each single-modality classification loss.
-    attribute_weight : float
-        Weight of the mean loss over the attributes, beside that of the targets.
+    task_weighting : {"fixed", "uncertainty"}
+        ``"uncertainty"`` learns a weight for each target and attribute beside those above.
     loss : LossConfig
         Of the targets.
+
+    Notes
+    -----
+    Source: Kendall, Gal & Cipolla 2018, Multi-Task Learning Using Uncertainty to Weigh Losses, equation 10.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 30
@@ -307,6 +295,7 @@ class OptimConfig(_Strict):
     aligner_weight: Annotated[float, Field(ge=0)] = 0.1
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.3
     attribute_weight: Annotated[float, Field(ge=0)] = 1.0
+    task_weighting: Literal["fixed", "uncertainty"] = "fixed"
     loss: LossConfig = LossConfig()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medfuse.config import LossConfig, OptimConfig
@@ -14,7 +14,10 @@ from medfuse.models.aligner import Aligner, AlignmentContext
 from medfuse.tensors import Batch, ModelOutput
 from medfuse.types import Target
 
-__all__ = ["TargetLoss", "study_loss"]
+__all__ = ["AnyLoss", "TargetLoss", "UncertainLoss", "study_loss"]
+
+AnyLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of logits, labels and what is known of them: `TargetLoss`, or one that learns its weight."""
 
 
 class TargetLoss:
@@ -97,12 +100,48 @@ class TargetLoss:
         return (1 - torch.exp(-each)).clamp(min=1e-12) ** self.config.gamma * each
 
 
+class UncertainLoss(nn.Module):
+    """A loss that learns its weight beside those of other tasks: how uncertain the task is by itself.
+
+    Parameters
+    ----------
+    loss : TargetLoss
+
+    Notes
+    -----
+    Source: Kendall, Gal & Cipolla 2018, Multi-Task Learning Using Uncertainty to Weigh Losses, equation 10, with s, the
+    logarithm of the task's variance: exp(-s) times the loss, and s / 2 that keeps the weight from vanishing.
+
+    Examples
+    --------
+    >>> target = Target("malignancy", "binary", ("negative", "positive"))
+    >>> loss, one = UncertainLoss(TargetLoss(target, LossConfig())), torch.ones(1, dtype=torch.int64)
+    >>> round(float(loss(torch.zeros(1, 1), one, one.bool()).detach()), 4)  # a variance of 1, to start with
+    0.6931
+    """
+
+    def __init__(self, loss: TargetLoss) -> None:
+        super().__init__()
+        self.loss = loss
+        self.log_variance = nn.Parameter(torch.zeros(()))
+
+    @property
+    def target(self) -> Target:
+        """Whose loss it is."""
+        return self.loss.target
+
+    def forward(self, logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+        """Return the weighted loss, shape (); zero, with a graph, if no label is known."""
+        weighted = torch.exp(-self.log_variance) * self.loss(logits, labels, known) + self.log_variance / 2
+        return weighted * known.any()
+
+
 def study_loss(
     output: ModelOutput,
     batch: Batch,
     *,
-    targets: Mapping[str, TargetLoss],
-    attributes: Mapping[str, TargetLoss],
+    targets: Mapping[str, AnyLoss],
+    attributes: Mapping[str, AnyLoss],
     optim: OptimConfig,
     aligner: Aligner,
 ) -> dict[str, Tensor]:
@@ -112,9 +151,9 @@ def study_loss(
     ----------
     output : ModelOutput
     batch : Batch
-    targets : mapping of str to TargetLoss
+    targets : mapping of str to AnyLoss
         By the target's name.
-    attributes : mapping of str to TargetLoss
+    attributes : mapping of str to AnyLoss
         Learnt beside the targets, from the fused vector and from each modality alone.
     optim : OptimConfig
         Holds the weights of the parts.
@@ -143,7 +182,7 @@ def study_loss(
     return {"total": total, **parts}
 
 
-def _context(output: ModelOutput, batch: Batch, targets: Mapping[str, TargetLoss]) -> AlignmentContext:
+def _context(output: ModelOutput, batch: Batch, targets: Mapping[str, AnyLoss]) -> AlignmentContext:
     return AlignmentContext(
         labels={name: batch.targets[name] for name in targets},
         known={name: batch.target_mask[name] for name in targets},
@@ -152,11 +191,11 @@ def _context(output: ModelOutput, batch: Batch, targets: Mapping[str, TargetLoss
     )
 
 
-def _fused_loss(output: ModelOutput, batch: Batch, name: str, loss: TargetLoss) -> Tensor:
+def _fused_loss(output: ModelOutput, batch: Batch, name: str, loss: AnyLoss) -> Tensor:
     return loss(output.logits[name], batch.targets[name], batch.target_mask[name])
 
 
-def _single_loss(output: ModelOutput, batch: Batch, name: str, loss: TargetLoss) -> Tensor:
+def _single_loss(output: ModelOutput, batch: Batch, name: str, loss: AnyLoss) -> Tensor:
     """Return the sum of each present modality's own loss; zero outside training."""
     labels, known = batch.targets[name], batch.target_mask[name]
     losses = [

@@ -19,6 +19,7 @@ from medfuse.evaluation import calibrated_loss
 from medfuse.models import StudyClassifier, TargetLoss, study_loss
 from medfuse.models.answers import class_logits
 from medfuse.models.distributed import gather_output
+from medfuse.models.losses import AnyLoss, UncertainLoss
 from medfuse.models.text_encoder import TextEncoder
 from medfuse.tensors import Batch
 from medfuse.types import Target
@@ -60,12 +61,21 @@ class ClassifierModule(lightning.LightningModule):
         average = get_ema_multi_avg_fn(optim.weight_average)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
         self.averaged.requires_grad_(False)
-        self.losses = dict(losses)
-        self.attributes = dict(attributes)
+        self.uncertain = nn.ModuleList()
+        self.losses = self._weighed(losses, optim)
+        self.attributes = self._weighed(attributes, optim)
         self.targets = tuple(loss.target for loss in losses.values())
         self.optim = optim
         self.steps = steps
         self._validated: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+    def _weighed(self, losses: Mapping[str, TargetLoss], optim: OptimConfig) -> dict[str, AnyLoss]:
+        """Return losses that learn their weights, if that is asked for; the weights are this module's."""
+        if optim.task_weighting == "fixed":
+            return dict(losses)
+        learning = {name: UncertainLoss(loss) for name, loss in losses.items()}
+        self.uncertain.extend(learning.values())
+        return dict(learning)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the total loss of a batch; a loss that is not finite ends the training by name."""
@@ -132,8 +142,12 @@ class ClassifierModule(lightning.LightningModule):
         groups: dict[float, list[nn.Parameter]] = {}
         for parameter in self.model.parameters():
             groups.setdefault(own.get(parameter, self.optim.learning_rate), []).append(parameter)
+        parts: list[dict[str, Any]] = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+        if len(self.uncertain):
+            learnt = {"params": list(self.uncertain.parameters()), "lr": self.optim.learning_rate, "weight_decay": 0.0}
+            parts.append(learnt)
         optimizer = torch.optim.AdamW(
-            [{"params": parameters, "lr": rate} for rate, parameters in groups.items()],
+            parts,
             weight_decay=self.optim.weight_decay,
             fused=True,
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from medfuse.config import LossConfig, OptimConfig
 from medfuse.errors import ConfigError
 from medfuse.models import TargetLoss, study_loss
 from medfuse.models.aligners import ALIGNERS, InfoNce
+from medfuse.models.losses import UncertainLoss
 from medfuse.types import Target
 
 BINARY = Target("malignancy", "binary", ("negative", "positive"))
@@ -201,3 +203,27 @@ def test_logit_adjustment_adds_the_log_of_each_class_s_share(target):
 def test_weights_of_a_class_without_a_case_are_refused():
     with pytest.raises(ConfigError, match=r"^optim.loss: found no training case of a class of 'malignancy'"):
         TargetLoss(BINARY, LossConfig(class_weights="balanced"), counts=[3, 0])
+
+
+def test_an_uncertain_loss_is_kendall_s_formula_whose_least_value_is_at_twice_the_loss():
+    logits, labels, known = drawn(BINARY)
+    plain = TargetLoss(BINARY, LossConfig())
+    loss = UncertainLoss(plain).double()
+    value = float(plain(logits, labels, known))
+    with torch.no_grad():
+        loss.log_variance.fill_(0.7)
+    assert float(loss(logits, labels, known).detach()) == pytest.approx(value * np.exp(-0.7) + 0.35)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.5)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss(logits, labels, known).backward()
+        optimizer.step()
+    assert float(loss.log_variance.exp().detach()) == pytest.approx(2 * value, rel=1e-4)
+
+
+def test_an_uncertain_loss_without_labels_leaves_its_weight_alone():
+    loss = UncertainLoss(TargetLoss(BINARY, LossConfig()))
+    found = loss(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.bool))
+    found.backward()
+    assert found == 0
+    assert loss.log_variance.grad == 0

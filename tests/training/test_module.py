@@ -12,6 +12,7 @@ from medfuse.models import TargetLoss, build_model, study_loss
 from medfuse.tensors import Batch
 from medfuse.training import Fit, fit
 from medfuse.training.module import ClassifierModule, make_schedule
+from medfuse.training.parts import split_cases
 
 
 @pytest.fixture
@@ -161,3 +162,28 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch(
     monkeypatch.setattr(module_file, "study_loss", turns_nan)
     with pytest.raises(TrainingError, match=r"^epoch 1 batch 1: the loss is not finite"):
         fit(toy_config, train=parts.train, validation=parts.validation)
+
+
+def test_learnt_task_weights_move_and_are_neither_decayed_nor_saved_with_the_model(
+    toy_config: RunConfig, module: ClassifierModule, batch: Batch
+) -> None:
+    assert not list(module.uncertain.parameters())
+    losses = {"malignancy": TargetLoss(module.targets[0], LossConfig())}
+    optim = toy_config.optim.model_copy(update={"task_weighting": "uncertainty"})
+    learning = ClassifierModule(module.model, losses=losses, attributes={}, optim=optim, steps=10)
+    learning.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
+    [optimizer] = [learning.configure_optimizers()["optimizer"]]
+    [weight] = learning.uncertain.parameters()
+    [group] = [g for g in optimizer.param_groups if any(p is weight for p in g["params"])]
+    assert group["weight_decay"] == 0
+    torch.autograd.backward(learning.training_step(batch, 0))
+    optimizer.step()
+    assert weight.item() != 0
+    assert not any("log_variance" in name for name in learning.model.state_dict())
+
+
+def test_a_training_with_learnt_task_weights_goes_through(toy_config: RunConfig, toy_cases: Sequence[Case]) -> None:
+    parts = split_cases(toy_cases, toy_config.data, seed=0)
+    optim = toy_config.optim.model_copy(update={"task_weighting": "uncertainty", "epochs": 2})
+    done = fit(toy_config.model_copy(update={"optim": optim}), train=parts.train, validation=parts.validation)
+    assert len(done.history) == 2
