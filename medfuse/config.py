@@ -271,6 +271,24 @@ class OptimConfig(_Strict):
         Cases a step and process group: of all processes together.
     accumulate : int
         Batches whose gradients are summed before the optimiser steps.
+    schedule : {"one_cycle", "cosine", "constant"}
+        Course of the learning rate.
+    warmup : float
+        Share of the steps in which the rate rises to ``learning_rate``.
+    clip_norm : float
+        Largest norm of the gradient; 0 leaves it as it is.
+    patience : int
+        Epochs without a better validation loss before stopping.
+    weight_average : float
+        Share of the old weights in the running mean that is validated and kept, a step; 0 keeps the newest.
+    average_best : int
+        Epochs of lowest validation loss whose weights are averaged into the model.
+    aligner_weight : float
+        Weight of the alignment loss beside the classification loss.
+    auxiliary_weight : float
+        Weight of each single-modality classification loss.
+    attribute_weight : float
+        Weight of the mean loss over the attributes, beside that of the targets.
     task_weighting : {"fixed", "uncertainty"}
         ``"uncertainty"`` learns a weight for each target and attribute beside those above.
     loss : LossConfig
