@@ -271,6 +271,9 @@ class OptimConfig(_Strict):
         Cases a step and process group: of all processes together.
     accumulate : int
         Batches whose gradients are summed before the optimiser steps.
+    chunks : int
+        Pieces that a batch is encoded in, each twice, to hold the activations of one piece at a time: for contrastive
+        losses over more cases than fit into memory.
     schedule : {"one_cycle", "cosine", "constant"}
         Course of the learning rate.
     warmup : float
@@ -302,6 +305,7 @@ class OptimConfig(_Strict):
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=2)] = 32
     accumulate: Annotated[int, Field(ge=1)] = 1
+    chunks: Annotated[int, Field(ge=1)] = 1
     learning_rate: Positive = 2e-3
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.3

@@ -18,6 +18,7 @@ from medfuse.errors import TrainingError
 from medfuse.evaluation import calibrated_loss
 from medfuse.models import StudyClassifier, TargetLoss, study_loss
 from medfuse.models.answers import class_logits
+from medfuse.models.chunks import forward_in_chunks
 from medfuse.models.distributed import gather_output
 from medfuse.models.losses import AnyLoss, UncertainLoss
 from medfuse.models.text_encoder import TextEncoder
@@ -125,7 +126,7 @@ class ClassifierModule(lightning.LightningModule):
         self.log("validation_loss", sum(losses) / len(losses), prog_bar=True)
 
     def _losses(self, batch: Batch, model: nn.Module) -> dict[str, Tensor]:
-        output, whole = gather_output(model(batch), batch)
+        output, whole = gather_output(forward_in_chunks(model, batch, self.optim.chunks), batch)
         return study_loss(
             output,
             whole,

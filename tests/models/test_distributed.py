@@ -38,7 +38,11 @@ TEXTS: dict[str, dict[str, Any]] = {
 FUSIONS: dict[str, str] = {"resnet18": "cross_attention", "shape_cnn": "concatenation"}
 
 
-def make_model(image: str, text: str) -> StudyClassifier:
+# Those that read labels, local features, or more of the batch than a pair.
+ALIGNERS = ("adversarial", "deep_cca", "global_local", "supervised_contrastive")
+
+
+def make_model(image: str, text: str, aligner: str) -> StudyClassifier:
     torch.manual_seed(0)
     config = ModelConfig.model_validate(
         {
@@ -46,6 +50,7 @@ def make_model(image: str, text: str) -> StudyClassifier:
             "image_encoder": ENCODERS[image],
             "text_encoder": TEXTS[text],
             "fusion": {"name": FUSIONS[image]},
+            "aligner": {"name": aligner},
             "modality_dropout": 0.5,
         }
     )
@@ -97,9 +102,9 @@ def share(batch: Batch, rank: int, world: int) -> Batch:
 
 
 def train(
-    image: str, text: str, dtype: torch.dtype, *, rank: int = 0, world: int = 1
+    image: str, text: str, dtype: torch.dtype, *, aligner: str = "infonce", rank: int = 0, world: int = 1
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    model = make_model(image, text).train().to(dtype)
+    model = make_model(image, text, aligner).train().to(dtype)
     wrapped = DistributedDataParallel(model, forward_sync_buffers=False) if world > 1 else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     losses = {target.name: TargetLoss(target, LossConfig()) for target in TARGETS}
@@ -144,6 +149,26 @@ def test_two_processes_train_the_weights_of_one(tmp_path: Path, image: str, text
         weights, _ = torch.load(tmp_path / f"{rank}.pt")
         for name, tensor in alone.items():
             torch.testing.assert_close(weights[name], tensor, atol=1e-5, rtol=1e-5)
+
+
+def align_beside(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
+    for name in ALIGNERS:
+        trained = train("shape_cnn", "word_cnn", torch.float64, aligner=name, rank=rank, world=WORLD)
+        torch.save(trained, f"{folder}/{name}.{rank}.pt")
+    dist.barrier()  # none leaves while another still listens
+    dist.destroy_process_group()
+
+
+def test_two_processes_align_the_whole_batch_as_one_does(tmp_path: Path) -> None:
+    in_two_processes(align_beside, str(tmp_path))
+    for name in ALIGNERS:
+        alone, losses = train("shape_cnn", "word_cnn", torch.float64, aligner=name)
+        weights, course = torch.load(tmp_path / f"{name}.1.pt")
+        torch.testing.assert_close(course, losses, atol=1e-6, rtol=1e-6)
+        for parameter, tensor in alone.items():
+            torch.testing.assert_close(weights[parameter], tensor, atol=1e-5, rtol=1e-5)
 
 
 def test_two_processes_follow_the_losses_of_one_in_single_precision(tmp_path: Path) -> None:
