@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records bench-data bench-io bench-training lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training lock clean
 
 setup: $(READY)
 
@@ -44,6 +44,9 @@ test-slow: setup
 
 records: setup
 	$(BIN)/python -m pipelines.lidc_record
+
+adrenal: setup
+	$(BIN)/python -m pipelines.adrenal_record
 
 bench-data: setup
 	$(BIN)/python -m pipelines.benchmark_data
