@@ -14,13 +14,14 @@ if TYPE_CHECKING:
         choose_threshold,
         fit_calibration,
     )
+    from medfuse.evaluation.common_space import into_common_space
     from medfuse.evaluation.delong import auroc, delong_test
     from medfuse.evaluation.evaluation import Curves, Evaluation, evaluate
     from medfuse.evaluation.leakage import explained_variance
     from medfuse.evaluation.linear_maps import fit_cca, fit_least_squares, fit_procrustes, fit_ridge
     from medfuse.evaluation.metrics import accuracy, auprc, brier, f1, sensitivity, specificity
     from medfuse.evaluation.model_comparison import ComparedModel, compare_areas, holm
-    from medfuse.evaluation.predictions import case_table, read_predictions
+    from medfuse.evaluation.predictions import case_table, check_predictions, read_predictions
     from medfuse.evaluation.retrieval import (
         compare_recall,
         find_ranks,
@@ -38,6 +39,7 @@ _HOME = {
     "CalibrationBin": "calibration",
     "calibrated_loss": "calibration",
     "case_table": "predictions",
+    "check_predictions": "predictions",
     "compare_areas": "model_comparison",
     "ComparedModel": "model_comparison",
     "calibration_curve": "calibration",
@@ -57,6 +59,7 @@ _HOME = {
     "fit_procrustes": "linear_maps",
     "fit_ridge": "linear_maps",
     "holm": "model_comparison",
+    "into_common_space": "common_space",
     "join_ranks": "retrieval",
     "prevalence_baseline": "baselines",
     "read_predictions": "predictions",
@@ -78,6 +81,7 @@ __all__ = [
     "brier",
     "calibrated_loss",
     "case_table",
+    "check_predictions",
     "calibration_curve",
     "choose_threshold",
     "compare_areas",
@@ -94,6 +98,7 @@ __all__ = [
     "fit_procrustes",
     "fit_ridge",
     "holm",
+    "into_common_space",
     "join_ranks",
     "prevalence_baseline",
     "read_predictions",

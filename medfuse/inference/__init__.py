@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medfuse.inference.bundle import Bundle, build_for, build_member_for, load_bundle, save_bundle
     from medfuse.inference.calibration import Calibration
+    from medfuse.inference.embedding import Embedded, describe_without_learning, embed_samples, embed_texts
     from medfuse.inference.predictor import Predictor, predict_logits
 
 _HOME = {
     "Bundle": "bundle",
     "Calibration": "calibration",
+    "Embedded": "embedding",
     "Predictor": "predictor",
     "build_for": "bundle",
     "build_member_for": "bundle",
+    "describe_without_learning": "embedding",
+    "embed_samples": "embedding",
+    "embed_texts": "embedding",
     "load_bundle": "bundle",
     "predict_logits": "predictor",
     "save_bundle": "bundle",
@@ -24,9 +29,13 @@ _HOME = {
 __all__ = [
     "Bundle",
     "Calibration",
+    "Embedded",
     "Predictor",
     "build_for",
     "build_member_for",
+    "describe_without_learning",
+    "embed_samples",
+    "embed_texts",
     "load_bundle",
     "predict_logits",
     "save_bundle",
