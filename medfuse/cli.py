@@ -387,6 +387,45 @@ def sync(
 
 
 @app.command()
+def compare(
+    *,
+    grid: Annotated[Path, typer.Option(help="YAML: config, on, folds, seeds, reference, runs, grid.")],
+    out: Out,
+    manifest: Annotated[Path | None, typer.Option(help="Instead of the config's manifest.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = 1,
+    quiet: Quiet = False,
+    json_log: JsonLog = False,
+) -> None:
+    """Train many configurations on the same cases: OUT/comparison.csv, report.html. Goes on where it stopped."""
+    from medfuse.memory import prepare_process
+    from medfuse.progress import start_logging
+
+    prepare_process()
+    start_logging(quiet=quiet, json_log=json_log)
+    from medfuse.io import read_manifest
+    from medfuse.reporting import ComparedCases, write_comparison_report
+    from medfuse.training import compare, read_grid
+
+    plan, configs = read_grid(grid)
+    table = read_manifest(manifest or Path(configs[plan.reference].data.manifest))
+    found = compare(plan, configs, out=out, manifest=table, workers=workers)
+    costs = found.table.dropna(subset=["seconds"]).set_index("run")
+    page = write_comparison_report(
+        found.models,
+        out / "report.html",
+        cases=ComparedCases(found.n, found.n_positive, found.n_patients, found.refused),
+        costs={str(run): (float(row["seconds"]), float(row["parameters"])) for run, row in costs.iterrows()},
+        design=plan.design(),
+        provenance={"grid": grid.name, "data": table.digest[:12]},
+    )
+    for one in found.models:
+        log.info("%s: AUROC %.3f (%.3f to %.3f)", one.name, one.area.value, one.area.low, one.area.high)
+    log.info("wrote %s", page)
+    if found.refused:
+        raise typer.Exit(SOME_REFUSED)
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="A run's folder.")] = None,
     *,

@@ -10,16 +10,16 @@ from torch import Tensor
 
 from medfuse.data.prepared import PreparedImage, Preparer
 from medfuse.data.preprocessing import Preprocessing
+from medfuse.data.table import LABEL
 from medfuse.errors import DataError, ManifestError, MedfuseError, nearest_name
 from medfuse.io import LesionEntry, Manifest, StudyEntry
+from medfuse.io.manifest import PRIVATE
 from medfuse.io.studies import read_text
 from medfuse.progress import Progress
 from medfuse.tensors import Sample
 from medfuse.types import CaseId, ReportText, Target
 
 __all__ = ["Case", "CaseSet", "LazySamples", "load_cases", "to_samples"]
-
-LABEL = "label_"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +139,7 @@ def load_cases(
                 bad.append((part.lesion_id, error))
                 continue
             identity = (entry.study_uid, part.lesion_id)
-            free = {str(k): str(v) for k, v in rows[identity].items() if not str(k).startswith(_PRIVATE)}
+            free = {str(k): str(v) for k, v in rows[identity].items() if not str(k).startswith(PRIVATE)}
             case_id = CaseId(study_key, part.lesion_id)
             cases.append(Case(case_id, patient_key, entry.patient_id, image, text, labels[identity], free))
         refused.extend((study_key, lesion_id, str(error)) for lesion_id, error in bad)
@@ -154,15 +154,14 @@ def _read_report(
 ) -> ReportText | None:
     """Read a case's text; refuse what casts doubt on one answer: in a training it would spoil them all."""
     text = read_text(part.report) or read_text(entry.report)
-    if text is None and not entry.images:
+    if text is None and not entry.images and "table" not in preprocessing.modalities:
         raise DataError("case", "found neither image nor report", expected="at least one of them")
+    has = {"image": image.box is not None, "text": text is not None}
+    if not any(has.get(modality, True) for modality in preprocessing.modalities):
+        raise DataError("case", "found nothing that the model reads", expected=" or ".join(preprocessing.modalities))
     for doubt in preprocessing.doubts(image.facts, text):
         raise DataError("case", f"found an {doubt.partition(':')[0]}", expected="one unit")
     return text
-
-
-# Columns that begin like this stay out of ``Case.row``: real ids, texts, and paths (``image_path_ct`` too).
-_PRIVATE = ("patient_id", "study_uid", "series_uid", "report_text", "image_path", "report_path", "mask_path")
 
 
 def _labels(manifest: Manifest, targets: Sequence[Target]) -> dict[tuple[str, str], dict[str, int]]:
@@ -193,6 +192,7 @@ class _Rest(NamedTuple):
     token_ids: Tensor | None
     flags: Tensor | None
     targets: Mapping[str, int]
+    table: Tensor | None
 
 
 class LazySamples(Sequence[Sample]):
@@ -222,12 +222,15 @@ class LazySamples(Sequence[Sample]):
                 preprocessing.prepare_text(case.text),
                 preprocessing.prepare_flags(case.text),
                 {**case.targets, **_attribute_labels(case, attributes)},
+                preprocessing.prepare_table(case.row),
             )
             for case in cases
         ]
         for image, rest in zip(self._images, self._rest, strict=True):
             if image is None:
-                Sample(rest.case, token_ids=rest.token_ids)  # refused here, not in the midst of a training
+                Sample(
+                    rest.case, token_ids=rest.token_ids, table=rest.table
+                )  # refused here, not in the midst of a training
 
     def __len__(self) -> int:
         return len(self._rest)
@@ -242,7 +245,9 @@ class LazySamples(Sequence[Sample]):
             return [self[number] for number in range(*index.indices(len(self)))]
         image, rest = self._images[index], self._rest[index]
         tensor = None if image is None else image.tensor()
-        return Sample(rest.case, tensor, token_ids=rest.token_ids, flags=rest.flags, targets=rest.targets)
+        return Sample(
+            rest.case, tensor, token_ids=rest.token_ids, flags=rest.flags, targets=rest.targets, table=rest.table
+        )
 
 
 def to_samples(

@@ -118,7 +118,7 @@ def vary_text(
     --------
     >>> report = TextVariants(((0, 2), (2, 3)), (0, 0), ())
     >>> turned = vary_text(torch.tensor([5, 6, 7]), report, config=AugmentConfig(shuffle_sentences=1.0),
-    ...                    rng=np.random.default_rng(2), max_length=9)
+    ...                    rng=np.random.default_rng(3), max_length=9)
     >>> turned.tolist()
     [7, 5, 6]
     """

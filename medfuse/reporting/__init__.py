@@ -7,26 +7,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medfuse.reporting.annotated_report import write_annotated_reports
+    from medfuse.reporting.comparison_report import ComparedCases, write_comparison_report
     from medfuse.reporting.evaluation_report import write_evaluation_report
     from medfuse.reporting.explanation_report import write_explanation_report
     from medfuse.reporting.provenance import design_of, limits_of, read_provenance, read_settings
 
 _HOME = {
+    "ComparedCases": "comparison_report",
     "design_of": "provenance",
     "limits_of": "provenance",
     "read_provenance": "provenance",
     "read_settings": "provenance",
     "write_annotated_reports": "annotated_report",
+    "write_comparison_report": "comparison_report",
     "write_evaluation_report": "evaluation_report",
     "write_explanation_report": "explanation_report",
 }
 
 __all__ = [
+    "ComparedCases",
     "design_of",
     "limits_of",
     "read_provenance",
     "read_settings",
     "write_annotated_reports",
+    "write_comparison_report",
     "write_evaluation_report",
     "write_explanation_report",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from medfuse.evaluation import Curves, Evaluation
 
-__all__ = ["calibration_figure", "data_uri", "forest_figure", "new_figure", "roc_figure"]
+__all__ = ["areas_figure", "calibration_figure", "data_uri", "forest_figure", "new_figure", "roc_figure"]
 
 INK, FAINT = "#1b2733", "#8a949e"
 # Okabe and Ito's colours, each with a dash and a marker of its own, so that no reading rests on colour.
@@ -95,14 +95,39 @@ def forest_figure(evaluation: Evaluation) -> str:
         *evaluation.metrics.items(),
         *((k, v) for k, v in evaluation.baselines.items() if k != "prevalence"),
     ]
-    figure, (axes,) = new_figure(4.6, 0.65 + 0.5 * len(rows))
     styles = _styles([name for name, _ in rows])
-    for place, (name, figures) in enumerate(rows):
-        area, (colour, _, marker) = figures["auroc"], styles[name]
+    return _forest(
+        [(condition_name(name), figures["auroc"]) for name, figures in rows],
+        [(colour, marker) for colour, _, marker in (styles[name] for name, _ in rows)],
+        level=evaluation.level,
+    )
+
+
+def areas_figure(rows: Sequence[tuple[str, Estimate]], *, level: float = 0.95) -> str:
+    """Draw the AUROC of several models with their intervals.
+
+    Parameters
+    ----------
+    rows : sequence of (str, Estimate)
+        Name and area of each, from the top.
+    level : float
+
+    Returns
+    -------
+    str
+        Data URI.
+    """
+    colour, _, marker = _STYLES["fused"]
+    return _forest(rows, [(colour, marker)] * len(rows), level=level)
+
+
+def _forest(rows: Sequence[tuple[str, Estimate]], styles: Sequence[tuple[str, str]], *, level: float) -> str:
+    figure, (axes,) = new_figure(4.6, 0.65 + 0.5 * len(rows))
+    for place, ((name, area), (colour, marker)) in enumerate(zip(rows, styles, strict=True)):
         axes.plot([area.low, area.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(area.value, place, color=colour, marker=marker, markersize=7)
         value = f"{number(area.value)} ({number(area.low)} to {number(area.high)})"
-        for x, side, text in ((0, "left", _shorten(condition_name(name), 38)), (1, "right", value)):
+        for x, side, text in ((0, "left", _shorten(name, 38)), (1, "right", value)):
             axes.text(
                 x,
                 place - 0.36,
@@ -115,12 +140,12 @@ def forest_figure(evaluation: Evaluation) -> str:
                 parse_math=False,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
-    low = min(figures["auroc"].low for _, figures in rows)
+    low = min(area.low for _, area in rows)
     axes.axvline(0.5, color=FAINT, linewidth=1, linestyle=(0, (2, 2)), zorder=0)
     axes.set_xlim(min(0.48, low - 0.02), 1.0)
     axes.set_ylim(len(rows) - 0.6, -0.6)
     axes.set_yticks([])
-    axes.set_xlabel(f"AUROC with {100 * evaluation.level:g}% interval (0.5 is chance)", fontsize=9, color=INK)
+    axes.set_xlabel(f"AUROC with {100 * level:g}% interval (0.5 is chance)", fontsize=9, color=INK)
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.tick_params(labelsize=9, colors=INK)
     return data_uri(figure)

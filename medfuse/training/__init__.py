@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medfuse.training.callbacks import ShowEpochs, StopInTime
+    from medfuse.training.comparing import compare
     from medfuse.training.fitting import Fit, fit
     from medfuse.training.folds import cross_fit, train_folds
+    from medfuse.training.grids import Grid, read_grid
     from medfuse.training.learning_rate import find_learning_rate
     from medfuse.training.mlflow_models import local_bundle
     from medfuse.training.parts import split_cases
@@ -19,11 +21,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Fit": "fitting",
+    "Grid": "grids",
     "Run": "runs",
     "ShowEpochs": "callbacks",
     "StopInTime": "callbacks",
     "TuneOptions": "tuning",
     "check_space": "search",
+    "compare": "comparing",
     "config_digest": "runs",
     "cross_fit": "folds",
     "default_space": "search",
@@ -32,6 +36,7 @@ _HOME = {
     "fit": "fitting",
     "local_bundle": "mlflow_models",
     "read_cases": "runs",
+    "read_grid": "grids",
     "read_space": "search",
     "run_versions": "runs",
     "split_cases": "parts",
@@ -43,11 +48,13 @@ _HOME = {
 
 __all__ = [
     "Fit",
+    "Grid",
     "Run",
     "ShowEpochs",
     "StopInTime",
     "TuneOptions",
     "check_space",
+    "compare",
     "config_digest",
     "cross_fit",
     "default_space",
@@ -56,6 +63,7 @@ __all__ = [
     "fit",
     "local_bundle",
     "read_cases",
+    "read_grid",
     "read_space",
     "run_versions",
     "split_cases",

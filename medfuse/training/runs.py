@@ -256,7 +256,7 @@ def check_origin(config: RunConfig, out: Path, manifest: Manifest) -> None:
 
 def _exact(config: RunConfig) -> dict[str, Any]:
     """Return what a result follows from, beside the data: not the machine, where things lie, nor who watches."""
-    leave_out = {"name": True, "compute": True, "tracking": True, "data": {"manifest", "cache"}}
+    leave_out: dict[str, Any] = {"name": True, "compute": True, "tracking": True, "data": {"manifest", "cache"}}
     return config.model_dump(mode="json", exclude=leave_out)
 
 

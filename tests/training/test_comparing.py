@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from medfuse.cli import main
+from medfuse.config import RunConfig
+from medfuse.errors import ConfigError
+from medfuse.evaluation import auroc
+from medfuse.training import compare, read_grid
+
+
+@pytest.fixture
+def written(toy_config: RunConfig, tmp_path: Path) -> Path:
+    content = toy_config.model_dump(mode="json")
+    content["optim"]["epochs"] = 2
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "grid.yaml"
+
+
+def write(path: Path, **content: Any) -> Path:
+    path.write_text(yaml.safe_dump({"config": "config.yaml", **content}, sort_keys=False))
+    return path
+
+
+RUNS = {"image": {"model.modalities": ["image"]}, "both": {}}
+
+
+def test_a_grid_makes_every_combination(written: Path) -> None:
+    axes = {
+        "fusion": {"concat": {"model.fusion": {"name": "concatenation"}}, "weighted": {"model.fusion": {"name": "weighted"}}},
+        "rate": {"fast": {"optim.learning_rate": 0.1}, "slow": {"optim.learning_rate": 1.0e-3}},
+    }  # fmt: skip
+    _, configs = read_grid(write(written, reference="both", runs=RUNS, grid=axes))
+    assert list(configs) == ["image", "both", "concat+fast", "concat+slow", "weighted+fast", "weighted+slow"]
+    assert configs["weighted+slow"].model.fusion == {"name": "weighted"}
+    assert configs["weighted+slow"].optim.learning_rate == 0.001
+    assert configs["image"].model.modalities == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"refrence": "both"}, r"^grid.yaml: refrence: no such key; expected .*'reference'"),
+        ({"reference": "bth"}, r"^grid.yaml: reference: found 'bth'; expected .*'both'"),
+        ({"runs": {"both": {"optim.epoch": 3}}}, r"^run 'both': config.yaml: optim.epoch: no such key"),
+        ({"folds": []}, r"^grid.yaml: folds: found a wrong value"),
+        ({"runs": {"../both": {}}}, r"^grid.yaml: runs"),
+    ],
+)
+def test_a_wrong_grid_is_refused_by_its_key(written: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_grid(write(written, **{"reference": "both", "runs": RUNS, **change}))
+
+
+def test_runs_are_compared_on_the_same_cases_and_trained_once(
+    written: Path, toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid, configs = read_grid(write(written, reference="both", runs=RUNS, on="folds", folds=[0, 1], seeds=[0, 1]))
+    out = tmp_path / "out"
+    found = compare(grid, configs, out=out, manifest=toy.manifest, workers=2)
+    assert [one.name for one in found.models] == ["image", "both", "baseline_diameter"]
+    assert not found.refused
+    trainings = sorted(out.glob("trainings/*/*/run.json"))
+    assert len(trainings) == 8
+    # By hand, for one model: the mean over seeds of the area on all folds' cases.
+    tables = {
+        (run, seed): pd.concat(pd.read_parquet(out / "trainings" / run / f"fold-{f}-seed-{seed}" / "predictions.parquet") for f in (0, 1))
+        for run in RUNS for seed in (0, 1)
+    }  # fmt: skip
+    rows = {
+        key: t[(t["split"] == "test") & (t["class"] == "positive") & (t["condition"] == ("fused" if key[0] == "both" else "image"))]
+        for key, t in tables.items()
+    }  # fmt: skip
+    shared = set.intersection(*(set(t["case_id"]) for t in rows.values()))
+    assert found.n == len(shared)
+    areas = [
+        auroc(t["label"], t["probability"]).value
+        for k, t in rows.items()
+        if k[0] == "image"
+        for t in [t[t["case_id"].isin(shared)]]
+    ]
+    assert found.models[0].area.value == pytest.approx(sum(areas) / 2)
+    # Nothing is trained anew but what changed.
+    before = {path: path.stat().st_mtime_ns for path in trainings}
+    trainings[0].unlink()
+    again = compare(grid, configs, out=out, manifest=toy.manifest)
+    assert [path for path in trainings if path.stat().st_mtime_ns != before[path]] == trainings[:1]
+    pd.testing.assert_frame_equal(again.table.drop(columns="seconds"), found.table.drop(columns="seconds"))
+
+
+def test_on_validation_no_test_case_is_predicted_and_a_run_that_fails_is_named(
+    written: Path, toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = {**RUNS, "wild": {"optim.learning_rate": 1.0e30}}
+    path = write(written, reference="both", runs=runs)
+    out = tmp_path / "out"
+    code = main(
+        ["compare", "--grid", str(path), "--out", str(out), "--manifest", str(toy.manifest.path), "--workers", "2"]
+    )
+    assert code == 3
+    table = pd.read_csv(out / "comparison.csv")
+    assert table["run"].tolist() == ["image", "both"]
+    for file in out.glob("trainings/*/*/predictions.parquet"):
+        assert set(pd.read_parquet(file)["split"]) == {"validation"}
+    page = (out / "report.html").read_text()
+    assert "No test case was looked at." in page and "wild" in page and "<script" not in page
+    record = json.loads(next(out.glob("trainings/both/*/run.json")).read_text())
+    assert record["parameters"] > 0 and record["seconds"] >= 0
