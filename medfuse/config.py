@@ -28,6 +28,7 @@ __all__ = [
     "OptimConfig",
     "RunConfig",
     "SeriesRule",
+    "TableConfig",
     "TargetConfig",
     "TextConfig",
     "TrackingConfig",
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 MAX_CONFIG_BYTES = 1_000_000
-Modality = Literal["image", "text"]
+Modality = Literal["image", "text", "table"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -105,6 +106,21 @@ class SeriesRule(_Strict):
         return thickness
 
 
+class TableConfig(_Strict):
+    """Which free columns of the manifest are the clinical table.
+
+    Parameters
+    ----------
+    numeric : tuple of str
+        Columns of numbers, which are standardised by the training cases.
+    categorical : tuple of str
+        Columns of categories; one that no training case has counts as unknown.
+    """
+
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+
 class DataConfig(_Strict):
     """Where the cases come from and how they are split.
 
@@ -112,7 +128,7 @@ class DataConfig(_Strict):
     ----------
     manifest : str
         Path of manifest.csv, relative to the working folder.
-    image, text
+    image, text, table
         Preparation of each modality.
     test_fold : int, optional
         Fold of the manifest that is kept for the test. None if the manifest has a ``split`` column.
@@ -132,6 +148,7 @@ class DataConfig(_Strict):
     manifest: str = "manifest.csv"
     image: ImageConfig = ImageConfig()
     text: TextConfig = TextConfig()
+    table: TableConfig = TableConfig()
     test_fold: Annotated[int, Field(ge=0)] | None = 0
     folds: Annotated[int, Field(ge=2)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -213,13 +230,13 @@ class ModelConfig(_Strict):
     Parameters
     ----------
     modalities : tuple of str
-        ``[image]``, ``[text]`` or ``[image, text]``.
+        Any of ``image``, ``text`` and ``table``, each once.
     embedding_size : int
         E, the size of the shared space.
-    image_encoder, text_encoder, aligner, fusion, head : mapping
+    image_encoder, text_encoder, table_encoder, aligner, fusion, head : mapping
         ``name`` and the component's options.
     modality_dropout : float
-        Chance that a training case with both modalities loses one of them.
+        Chance that a training case with several modalities loses one of them.
     members : int
         Models trained from different seeds whose mean answers.
     """
@@ -228,11 +245,19 @@ class ModelConfig(_Strict):
     embedding_size: Annotated[int, Field(ge=2)] = 64
     image_encoder: dict[str, Any] = {"name": "small_cnn"}
     text_encoder: dict[str, Any] = {"name": "gru"}
+    table_encoder: dict[str, Any] = {"name": "mlp"}
     aligner: dict[str, Any] = {"name": "infonce"}
     fusion: dict[str, Any] = {"name": "concatenation"}
     head: dict[str, Any] = {"name": "mlp"}
     modality_dropout: Share = 0.2
     members: Annotated[int, Field(ge=1, le=50)] = 1
+
+    @field_validator("modalities")
+    @classmethod
+    def _each_once(cls, modalities: tuple[Modality, ...]) -> tuple[Modality, ...]:
+        if len(set(modalities)) < len(modalities):
+            raise ValueError("each modality once")
+        return modalities
 
 
 class LossConfig(_Strict):
@@ -441,6 +466,12 @@ class RunConfig(_Strict):
     augment: AugmentConfig = AugmentConfig()
     compute: ComputeConfig = ComputeConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _table_has_columns(self) -> RunConfig:
+        if "table" in self.model.modalities and not (self.data.table.numeric or self.data.table.categorical):
+            raise ValueError("columns in data.table for the modality table")
+        return self
 
     @field_validator("targets")
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,24 @@ from torch import Tensor
 from medfuse.errors import DataError
 from medfuse.types import CaseId
 
-__all__ = ["Batch", "LocalFeatures", "ModelOutput", "Sample"]
+__all__ = ["Batch", "LocalFeatures", "ModelOutput", "NO_TABLE", "Sample", "TableShape"]
+
+
+class TableShape(NamedTuple):
+    """What a table holds.
+
+    Parameters
+    ----------
+    n_numbers : int
+    category_sizes : tuple of int
+        Of each column of categories, how many there are, the unknown one among them.
+    """
+
+    n_numbers: int = 0
+    category_sizes: tuple[int, ...] = ()
+
+
+NO_TABLE = TableShape()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +56,8 @@ class Sample:
         What the random changes of the batch do to this case; None outside training.
     image_features : Tensor, shape (S,), float32, optional
         What the image encoder's ``describe`` gives of this very image; None if it is not known.
+    table : Tensor, shape (T,), float32, optional
+        As `medfuse.data.TableColumns` encodes it; None if nothing of it is known.
     """
 
     case: CaseId
@@ -48,9 +68,10 @@ class Sample:
     doubts: tuple[str, ...] = ()
     draws: Tensor | None = None
     image_features: Tensor | None = None
+    table: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.image is None and self.token_ids is None:
+        if self.image is None and self.token_ids is None and self.table is None:
             raise DataError(f"case {self.case}", "found neither image nor text", expected="at least one of them")
         if self.image is not None and (self.image.ndim != 4 or self.image.dtype != torch.float32):
             found = f"found an image of shape {tuple(self.image.shape)} and type {self.image.dtype}"
@@ -83,6 +104,8 @@ class Batch:
         See `Sample`; P is 0 outside training.
     image_features : Tensor, shape (B, S), float32
         See `Sample`; S is 0 unless those of every image are known. Whatever changes the images drops them.
+    table : Tensor, shape (B, T), float32
+        T is 0 if no case has one.
     """
 
     cases: tuple[CaseId, ...]
@@ -96,6 +119,7 @@ class Batch:
     target_mask: Mapping[str, Tensor] = field(default_factory=dict)
     draws: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     image_features: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    table: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     def __len__(self) -> int:
         return len(self.cases)

@@ -6,7 +6,7 @@ M modalities, N outputs. Space is RAS+ millimetres; masks are True where somethi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,6 +34,7 @@ __all__ = [
     "Target",
     "Unit",
     "Volume",
+    "answering",
 ]
 
 Array = NDArray[np.float64]
@@ -318,6 +319,8 @@ class Lesion:
         Known diameter, used by baselines only.
     size_mm : tuple of float, optional
         Extent of its mask along R, A and S, centred on ``centre``.
+    columns : mapping of str to str
+        What else is known of it or its patient, by column; never shown.
 
     Raises
     ------
@@ -331,6 +334,7 @@ class Lesion:
     text: ReportText | None = None
     diameter_mm: float | None = None
     size_mm: tuple[float, float, float] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.centre is not None and not (len(self.centre) == 3 and np.all(np.isfinite(self.centre))):
@@ -436,6 +440,17 @@ class Target:
         return len(self.classes) - (self.kind != "multiclass")
 
 
+def answering(conditions: Iterable[str]) -> str:
+    """Return which of a case's conditions answers: all modalities together if it has them, else the most.
+
+    Examples
+    --------
+    >>> answering(["image", "text", "image+text"]), answering(["image", "text", "fused"]), answering(["text"])
+    ('image+text', 'fused', 'text')
+    """
+    return max(conditions, key=lambda name: (name == "fused", name.count("+")))
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a model says of one case and one target.
@@ -446,7 +461,8 @@ class Prediction:
     target : str
     classes : tuple of str
     probabilities : mapping of str to tuple of float
-        Calibrated, one a class, by condition: ``"fused"`` and each single modality that the case has.
+        Calibrated, one a class, by condition: ``"fused"``, each single modality that the case has, and of a model of
+        three the pairs, such as ``"image+text"``.
     threshold : float
         Chosen on validation data; the positive class is called at or above it.
     modalities_used : tuple of str
@@ -475,8 +491,8 @@ class Prediction:
 
     @property
     def condition(self) -> str:
-        """The condition that answers: ``"fused"`` if there, else the one modality used."""
-        return "fused" if "fused" in self.probabilities else next(iter(self.probabilities))
+        """The condition that answers: ``"fused"`` if there, else the one of most modalities."""
+        return answering(self.probabilities)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -58,7 +58,7 @@ def test_length_of_a_batch_is_its_cases() -> None:
 def test_every_tensor_of_a_batch_moves() -> None:
     before = batch()
     moved = before.to("meta")
-    assert len(tensors(moved)) == 9
+    assert len(tensors(moved)) == 10
     assert all(tensor.device.type == "meta" for tensor in tensors(moved))
     assert all(tensor.device.type == "cpu" for tensor in tensors(before))
     assert (moved.cases, moved.modalities) == (before.cases, before.modalities)

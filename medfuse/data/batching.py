@@ -50,7 +50,9 @@ def collate(
     has = {
         "image": [s.image is not None for s in samples],
         "text": [s.token_ids is not None for s in samples],
+        "table": [s.table is not None for s in samples],
     }
+    n_columns = next((len(s.table) for s in samples if s.table is not None), 0)
     n_flags = next((len(s.flags) for s in samples if s.flags is not None), 0)
     tokens = [absent_text if s.token_ids is None else s.token_ids for s in samples]
     mask = [torch.full((len(t),), known) for t, known in zip(tokens, has["text"], strict=True)]
@@ -66,6 +68,7 @@ def collate(
         targets={name: torch.tensor([s.targets.get(name, 0) for s in samples]) for name in targets},
         target_mask={name: torch.tensor([name in s.targets for s in samples]) for name in targets},
         image_features=_image_features(samples),
+        table=torch.stack([torch.zeros(n_columns) if s.table is None else s.table for s in samples]),
         draws=torch.stack([torch.zeros(n_draws) if s.draws is None else s.draws for s in samples]),
     )
 

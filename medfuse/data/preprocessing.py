@@ -19,6 +19,7 @@ from medfuse.config import Modality, TextConfig
 from medfuse.data.intensity import restore, shown_window
 from medfuse.data.regions import region_box
 from medfuse.data.source_parts import SourcePart, prepare_steps, read_part
+from medfuse.data.table import TableColumns
 from medfuse.errors import BundleError, DataError, LesionPositionError, UsageError
 from medfuse.image_config import ImageConfig
 from medfuse.tensors import Sample
@@ -58,6 +59,7 @@ class _Saved(BaseModel):
     text: TextConfig
     unit: Unit
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
+    table: TableColumns | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Preprocessing:
         What the model reads; anything else is left unread.
     tokenizer : TextTokenizer, optional
         Trained on the training texts; needed where ``text`` is a modality.
+    table : TableColumns, optional
+        As the training cases had them; needed where ``table`` is a modality.
     """
 
     image: ImageConfig
@@ -83,6 +87,7 @@ class Preprocessing:
     unit: Unit
     modalities: tuple[str, ...]
     tokenizer: TextTokenizer | None = None
+    table: TableColumns | None = None
 
     def __call__(self, study: Study, lesion: Lesion) -> Sample:
         """Prepare one case.
@@ -111,6 +116,7 @@ class Preprocessing:
             token_ids=self.prepare_text(text),
             flags=self.prepare_flags(text),
             doubts=self.doubts(self.image_facts(study, lesion), text),
+            table=self.prepare_table(lesion.columns),
         )
 
     def prepare_image(self, study: Study, lesion: Lesion) -> Tensor | None:
@@ -244,6 +250,22 @@ class Preprocessing:
             without=self._masked_spans(text.text),
         )
 
+    def prepare_table(self, row: Mapping[str, str]) -> Tensor | None:
+        """Turn a case's free columns into what the model reads, shape (T,); None if it reads no table or knows nothing.
+
+        Raises
+        ------
+        UsageError
+            If the model reads a table whose columns no training case has filled yet.
+        DataError
+            See `TableColumns.encode`.
+        """
+        if "table" not in self.modalities:
+            return None
+        if self.table is None:
+            raise UsageError("preprocessing", "found no columns of the table", expected="those of the training cases")
+        return self.table.encode(row)
+
     def masked(self) -> Preprocessing:
         """Return this preparation with the label's words always masked."""
         return replace(self, text=self.text.model_copy(update={"mask": "always"}))
@@ -275,6 +297,8 @@ class Preprocessing:
             "text": self.text.model_dump(mode="json"),
             "unit": self.unit,
             "modalities": list(self.modalities),
+            # Only where there is one, so that the digests of older models hold.
+            **({"table": self.table.model_dump(mode="json")} if self.table is not None else {}),
         }
 
     @classmethod
@@ -290,7 +314,7 @@ class Preprocessing:
             saved = _Saved.model_validate(content)
         except ValueError as error:
             raise BundleError("model.json preprocessing", "found a missing or wrong value") from error
-        return cls(saved.image, saved.text, saved.unit, saved.modalities, tokenizer)
+        return cls(saved.image, saved.text, saved.unit, saved.modalities, tokenizer, saved.table)
 
     @property
     def digest(self) -> str:

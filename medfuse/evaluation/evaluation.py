@@ -22,7 +22,7 @@ from medfuse.types import Array, Comparison, Estimate
 __all__ = ["METRICS", "SINGLE", "Curves", "Evaluation", "evaluate"]
 
 METRICS = ("auroc", "auprc", "f1", "accuracy", "sensitivity", "specificity", "brier")
-SINGLE = ("image", "text")
+SINGLE = ("image", "text", "table")
 _BASELINE = "baseline_"
 _RESERVED = frozenset(
     {

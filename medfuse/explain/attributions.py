@@ -137,6 +137,9 @@ class CaseLogit:
         )
         present = self.batch.present[0].tolist()
         here = tuple(m for m, is_here in zip(self.batch.modalities, present, strict=True) if is_here)
+        here = tuple(name for name in here if name != "table")  # it stays as it is: a category has no baseline
+        if not here:
+            raise UsageError("case", "found neither image nor report to explain", expected="at least one of them")
         self.names = (*here, FLAGS) if "text" in here and self.batch.flags.shape[1] else here
 
     def inputs(self) -> tuple[Tensor, ...]:
@@ -170,6 +173,7 @@ class CaseLogit:
             token_mask=self.batch.token_mask.expand(n, -1),
             flags=given.get(FLAGS, self.batch.flags.expand(n, -1)),
             present=self.batch.present.expand(n, -1),
+            table=self.batch.table.expand(n, -1),
         )
         logits: Tensor = self.model.forward_embedded(batch, given.get("text")).logits[self.target]
         return last_class_logit(logits, self._asked)

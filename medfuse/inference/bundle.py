@@ -16,6 +16,7 @@ from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, ConfigError, UsageError
 from medfuse.inference.calibration import Calibration, conditions_of
 from medfuse.models import Ensemble, StudyClassifier, build_model, self_contained
+from medfuse.tensors import NO_TABLE
 from medfuse.text import tokenizer_from_json
 from medfuse.types import Target
 
@@ -226,6 +227,7 @@ def build_member_for(preprocessing: Preprocessing, config: ModelConfig, targets:
         image_size=preprocessing.image.size,
         vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
         n_flags=preprocessing.n_flags,
+        table_shape=preprocessing.table.shape if preprocessing.table else NO_TABLE,
     )
 
 
@@ -234,6 +236,8 @@ def _build(
 ) -> StudyClassifier | Ensemble:
     if "text" in config.modalities and preprocessing.tokenizer is None:
         raise BundleError(where, f"found no {TOKENIZER}", expected="the tokenizer of a model that reads text")
+    if "table" in config.modalities and preprocessing.table is None:
+        raise BundleError(where, "found no columns of its table", expected="those of a model that reads one")
     try:
         return build_for(preprocessing, config, targets)
     except (ConfigError, RuntimeError) as error:  # RuntimeError: torch cannot make a tensor of that size

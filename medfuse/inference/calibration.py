@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -88,7 +89,7 @@ class Calibration:
 
 
 def conditions_of(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return what a model can be asked: all it reads together, and each modality alone.
+    """Return what a model can be asked: all it reads together, each modality alone, and what lies between.
 
     Parameters
     ----------
@@ -106,6 +107,9 @@ def conditions_of(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     {'fused': ('image', 'text'), 'image': ('image',), 'text': ('text',)}
     >>> conditions_of(("image",))
     {'image': ('image',)}
+    >>> list(conditions_of(("image", "text", "table")))
+    ['fused', 'image', 'text', 'table', 'image+text', 'image+table', 'text+table']
     """
-    single: dict[str, tuple[str, ...]] = {modality: (modality,) for modality in modalities}
-    return single if len(modalities) == 1 else {"fused": modalities, **single}
+    subsets = (subset for size in range(1, len(modalities)) for subset in combinations(modalities, size))
+    parts: dict[str, tuple[str, ...]] = {"+".join(subset): subset for subset in subsets}
+    return {modalities[0]: modalities} if len(modalities) == 1 else {"fused": modalities, **parts}

@@ -13,7 +13,7 @@ from medfuse.data.positions import with_positions
 from medfuse.inference.bundle import Bundle, load_bundle
 from medfuse.inference.calibration import conditions_of
 from medfuse.tensors import Sample
-from medfuse.types import Prediction, Study
+from medfuse.types import Prediction, Study, answering
 
 __all__ = ["Predictor", "modalities_of", "predict_logits"]
 
@@ -93,7 +93,7 @@ class Predictor:
                     for condition, needed in conditions_of(modalities).items()
                     if set(needed) <= set(used)
                 }
-                threshold = calibration["fused" if "fused" in answered else used[0]].threshold
+                threshold = calibration[answering(answered)].threshold
                 predictions.append(
                     Prediction(
                         sample.case,
@@ -109,7 +109,7 @@ class Predictor:
         return predictions
 
 
-_NAMES = {"image": "image", "text": "report"}
+_NAMES = {"image": "image", "text": "report", "table": "table"}
 
 
 def predict_logits(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[str, Tensor]]:
@@ -147,5 +147,5 @@ def predict_logits(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[
 
 def modalities_of(sample: Sample, modalities: tuple[str, ...]) -> tuple[str, ...]:
     """Return which of a model's modalities a sample has."""
-    parts = {"image": sample.image, "text": sample.token_ids}
+    parts = {"image": sample.image, "text": sample.token_ids, "table": sample.table}
     return tuple(modality for modality in modalities if parts[modality] is not None)

@@ -18,7 +18,7 @@ from medfuse.io.tables import inside, number, read_table, wrong_cell
 from medfuse.io.volumes import ImageSource
 from medfuse.types import ReportText, Unit
 
-__all__ = ["Manifest", "read_manifest"]
+__all__ = ["PRIVATE", "Manifest", "read_manifest"]
 
 ROI = ("roi_x_mm", "roi_y_mm", "roi_z_mm")
 ROI_SIZE = ("roi_size_x_mm", "roi_size_y_mm", "roi_size_z_mm")
@@ -32,6 +32,9 @@ SYNONYMS = {"study_id": "study_uid", "image": "image_path", "report": "report_pa
 
 DATES = ("study_date", "report_date", "outcome_date")
 UNITS: Mapping[str, Unit] = {"HU": "HU", "arbitrary": "arbitrary"}
+PRIVATE = ("patient_id", "study_uid", "series_uid", "report_text", "image_path", "report_path", "mask_path")
+"""Columns that begin like this are no facts of a case: real ids, texts and paths (``image_path_ct`` too)."""
+
 Row = Mapping[str, str]
 
 
@@ -213,4 +216,5 @@ def _lesion_entry(path: Path, row: int, record: Row, channels: Mapping[str, str]
         report=report,
         diameter_mm=float(record["diameter_mm"]) if record.get("diameter_mm") else None,
         size_mm=(r, a, s) if all(size) else None,
+        columns={name: text for name, text in record.items() if not name.startswith(PRIVATE)},
     )

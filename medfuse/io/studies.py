@@ -49,6 +49,8 @@ class LesionEntry:
         Why the lesion cannot be read, if that is known already.
     size_mm : tuple of float, optional
         Its extent along R, A and S, if it is given as a box around ``centre``.
+    columns : mapping of str to str
+        What else the manifest says of it.
     """
 
     lesion_id: str
@@ -59,6 +61,7 @@ class LesionEntry:
     diameter_mm: float | None = None
     refusal: MedfuseError | None = None
     size_mm: tuple[float, float, float] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,8 @@ def _read_lesion(part: LesionEntry, images: _Images) -> Lesion:
     if centre is not None:
         for volume in volumes:
             _check_inside(centre, volume)
-    return Lesion(part.lesion_id, centre, part.channels, read_text(part.report), part.diameter_mm, size_mm)
+    text = read_text(part.report)
+    return Lesion(part.lesion_id, centre, part.channels, text, part.diameter_mm, size_mm, part.columns)
 
 
 def _mask_place(path: Path, volume: Volume | StoredVolume) -> tuple[Point, Point]:

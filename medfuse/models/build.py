@@ -17,9 +17,11 @@ from medfuse.models.ensemble import Ensemble
 from medfuse.models.fusions import FUSIONS
 from medfuse.models.heads import HEADS, Head, OrdinalHead
 from medfuse.models.image_encoders import IMAGE_ENCODERS, ImageEncoder
+from medfuse.models.table_encoders import TABLE_ENCODERS, TableEncoder
 from medfuse.models.text_encoder import TextEncoder
 from medfuse.models.text_encoders import TEXT_ENCODERS
 from medfuse.registry import build, choose, with_entry_points
+from medfuse.tensors import NO_TABLE, TableShape
 from medfuse.types import Target
 
 __all__ = ["build_model", "list_components", "pretrained_tokenizer", "self_contained"]
@@ -27,13 +29,14 @@ __all__ = ["build_model", "list_components", "pretrained_tokenizer", "self_conta
 _KINDS: dict[str, dict[str, type[Any]]] = {
     "image_encoder": IMAGE_ENCODERS,
     "text_encoder": TEXT_ENCODERS,
+    "table_encoder": TABLE_ENCODERS,
     "aligner": ALIGNERS,
     "fusion": FUSIONS,
     "head": HEADS,
 }
 
 
-def build_model(
+def build_model(  # noqa: PLR0913 - what each modality needs is an argument
     config: ModelConfig,
     *,
     targets: Sequence[Target],
@@ -41,6 +44,7 @@ def build_model(
     image_size: tuple[int, int, int],
     vocabulary_size: int,
     n_flags: int = 0,
+    table_shape: TableShape = NO_TABLE,
 ) -> StudyClassifier:
     """Build one model of a configuration; its ``members`` are not read.
 
@@ -56,6 +60,8 @@ def build_model(
         Of the tokenizer; 0 if the model reads no text.
     n_flags : int
         F, what goes to the model beside the encoded text.
+    table_shape : TableShape
+        Of the clinical table; empty if the model reads none.
 
     Returns
     -------
@@ -70,10 +76,11 @@ def build_model(
         "in_channels": in_channels,
         "image_size": image_size,
         "vocabulary_size": vocabulary_size,
+        "table_shape": table_shape,
         "modalities": config.modalities,
         "embedding_size": config.embedding_size,
     }
-    encoders: dict[str, ImageEncoder | TextEncoder] = {}
+    encoders: dict[str, ImageEncoder | TextEncoder | TableEncoder] = {}
     for modality in config.modalities:
         encoders[modality] = _build(config, f"{modality}_encoder", given)
     fusion, aligner = _build(config, "fusion", given), _build(config, "aligner", given)
@@ -104,7 +111,7 @@ def build_model(
 
 
 def _local_sizes(
-    encoders: Mapping[str, ImageEncoder | TextEncoder], image_shape: tuple[int, int, int, int]
+    encoders: Mapping[str, ImageEncoder | TextEncoder | TableEncoder], image_shape: tuple[int, int, int, int]
 ) -> dict[str, int]:
     """Return the length of what each encoder gives of a part, as one empty case shows it."""
     sizes = {}

@@ -16,6 +16,7 @@ from medfuse.models.dropout import drawing_for, step_key
 from medfuse.models.fusions import Fusion
 from medfuse.models.heads import Head
 from medfuse.models.image_encoders import ImageEncoder
+from medfuse.models.table_encoders import TableEncoder
 from medfuse.models.text_encoders import TextEncoder
 from medfuse.tensors import Batch, LocalFeatures, ModelOutput, Sample
 
@@ -44,7 +45,8 @@ class StudyClassifier(nn.Module):
     Parameters
     ----------
     encoders : mapping of str to module
-        ``"image"``: ImageEncoder; ``"text"``: TextEncoder. Their order is that of the modalities.
+        ``"image"``: ImageEncoder; ``"text"``: TextEncoder; ``"table"``: TableEncoder. Their order is that of the
+        modalities.
     projections : mapping of str to module
         By modality: features, of text with its flags behind them, to embedding; see `projection`.
     aligner : Aligner
@@ -61,7 +63,7 @@ class StudyClassifier(nn.Module):
 
     def __init__(  # noqa: PLR0913 - each part of the model is an argument
         self,
-        encoders: Mapping[str, ImageEncoder | TextEncoder],
+        encoders: Mapping[str, ImageEncoder | TextEncoder | TableEncoder],
         *,
         projections: Mapping[str, nn.Sequential],
         aligner: Aligner,
@@ -216,6 +218,8 @@ class StudyClassifier(nn.Module):
             regions = feature_map.flatten(start_dim=2).transpose(1, 2).to(image.dtype)
             parts = LocalFeatures(regions, regions.new_ones(regions.shape[:2], dtype=torch.bool))
             return cast(ImageEncoder, encoder).finish(feature_map, image, *known), parts
+        if name == "table":
+            return encoder(batch.table[rows]), None
         if read_text is None:
             raise UsageError("batch", f"found {name} without embedded tokens", expected="them, from embed()")
         embedded, mask = read_text(rows), batch.token_mask[rows]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medfuse.config import LossConfig, RunConfig
 from medfuse.data import Case, Preprocessing, to_samples
+from medfuse.data.table import fit_table
 from medfuse.errors import DataError, TrainingError
 from medfuse.evaluation import choose_threshold, fit_calibration
 from medfuse.inference import Bundle, Calibration, build_for, build_member_for, predict_logits
@@ -57,7 +58,9 @@ class Fit:
     is_complete: bool = True
 
 
-def make_preprocessing(config: RunConfig, texts: Sequence[str] = ()) -> Preprocessing:
+def make_preprocessing(
+    config: RunConfig, texts: Sequence[str] = (), rows: Sequence[Mapping[str, str]] = ()
+) -> Preprocessing:
     """Return the preparation of a run.
 
     Parameters
@@ -66,6 +69,8 @@ def make_preprocessing(config: RunConfig, texts: Sequence[str] = ()) -> Preproce
     texts : sequence of str
         Training texts that the tokenizer is trained on, unless the text encoder brings its own; without them there
         is no tokenizer.
+    rows : sequence of mapping of str to str
+        Free columns of the training cases, by which the clinical table is standardised; without them there is none.
 
     Raises
     ------
@@ -78,6 +83,7 @@ def make_preprocessing(config: RunConfig, texts: Sequence[str] = ()) -> Preproce
         config.data.unit,
         config.model.modalities,
         _make_tokenizer(config, texts) if texts else None,
+        fit_table(config.data.table, rows) if rows and "table" in config.model.modalities else None,
     )
 
 
@@ -127,7 +133,7 @@ def fit(
     if config.compute.threads:
         torch.set_num_threads(config.compute.threads)
     texts = [c.text.text for c in train if c.text] if "text" in config.model.modalities else []
-    preprocessing = make_preprocessing(config, texts)
+    preprocessing = make_preprocessing(config, texts, [case.row for case in train])
     targets = tuple(target.build() for target in config.targets)
     for name, cases in (("train", train), ("validation", validation)):
         check_classes(name, [case.targets for case in cases], targets)

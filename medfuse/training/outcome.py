@@ -21,7 +21,7 @@ __all__ = ["describe", "evaluate_run", "figures_of", "log_outcome"]
 log = logging.getLogger("medfuse")
 FOLDER = "evaluation"
 FILES = ("config.resolved.yaml", "run.json", "history.csv")
-INPUTS = {"image": "the image", "text": "the report"}
+INPUTS = {"image": "the image", "text": "the report", "table": "the clinical table"}
 
 
 def log_outcome(tracked: Tracked, *, step: int) -> None:

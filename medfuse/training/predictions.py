@@ -13,6 +13,7 @@ from medfuse.config import BaselineConfig, RunConfig
 from medfuse.data import Case, to_samples
 from medfuse.errors import ConfigError, nearest_name
 from medfuse.inference import Bundle, Predictor
+from medfuse.inference.calibration import conditions_of
 from medfuse.training.parts import Parts
 from medfuse.types import Prediction, Target
 
@@ -68,12 +69,13 @@ def _predictions(bundle: Bundle, cases: Sequence[Case]) -> list[Prediction]:
     if "text" not in preprocessing.modalities or not text.mask_terms or text.mask == "always":
         return found
     masked = predictor.predict_samples(to_samples(cases, preprocessing.masked()))
+    conditions = conditions_of(preprocessing.modalities)
     return [
         replace(
             one,
             probabilities={
                 **one.probabilities,
-                **{f"{name}_masked": p for name, p in other.probabilities.items() if name != "image"},
+                **{f"{name}_masked": p for name, p in other.probabilities.items() if "text" in conditions[name]},
             },
         )
         for one, other in zip(found, masked, strict=True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from medfuse.config import RunConfig, flatten, load_config
 from medfuse.errors import ConfigError, nearest_name
 from medfuse.models import build_model
+from medfuse.tensors import TableShape
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -201,6 +202,7 @@ def _try(config: RunConfig) -> None:
         in_channels=1,
         image_size=config.data.image.size,
         vocabulary_size=_WORDS_FOR_CHECKS,
+        table_shape=TableShape(len(config.data.table.numeric), (2,) * len(config.data.table.categorical)),
     )
 
 

@@ -13,6 +13,7 @@ from medfuse.models.aligners import ALIGNERS
 from medfuse.models.fusions import FUSIONS
 from medfuse.models.heads import HEADS
 from medfuse.models.image_encoders import IMAGE_ENCODERS
+from medfuse.models.table_encoders import TABLE_ENCODERS
 from medfuse.models.text_encoders import TEXT_ENCODERS
 from medfuse.types import Target
 
@@ -73,6 +74,7 @@ def test_the_list_names_every_component_and_its_options():
     kinds = {
         "image_encoder": IMAGE_ENCODERS,
         "text_encoder": TEXT_ENCODERS,
+        "table_encoder": TABLE_ENCODERS,
         "aligner": ALIGNERS,
         "fusion": FUSIONS,
         "head": HEADS,
