@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training retrieval lock clean
 
 setup: $(READY)
 
@@ -56,6 +56,9 @@ bench-io: setup
 
 bench-training: setup
 	$(BIN)/python -m pipelines.benchmark_training
+
+retrieval: setup
+	$(BIN)/python -m pipelines.retrieval
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

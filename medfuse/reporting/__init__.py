@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from medfuse.reporting.evaluation_report import write_evaluation_report
     from medfuse.reporting.explanation_report import write_explanation_report
     from medfuse.reporting.provenance import design_of, limits_of, read_provenance, read_settings
+    from medfuse.reporting.retrieval_report import retrieval_page
 
 _HOME = {
     "ComparedCases": "comparison_report",
@@ -18,6 +19,7 @@ _HOME = {
     "limits_of": "provenance",
     "read_provenance": "provenance",
     "read_settings": "provenance",
+    "retrieval_page": "retrieval_report",
     "write_annotated_reports": "annotated_report",
     "write_comparison_report": "comparison_report",
     "write_evaluation_report": "evaluation_report",
@@ -30,6 +32,7 @@ __all__ = [
     "limits_of",
     "read_provenance",
     "read_settings",
+    "retrieval_page",
     "write_annotated_reports",
     "write_comparison_report",
     "write_evaluation_report",
