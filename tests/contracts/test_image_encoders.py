@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,9 +14,19 @@ from medfuse.registry import build, with_entry_points
 COMPONENTS = with_entry_points(IMAGE_ENCODERS, group="medfuse.image_encoders")
 pytestmark = pytest.mark.parametrize("name", COMPONENTS)
 
+# As wide as the contract needs.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "convnext": {"width": 8, "depths": [1, 1, 2, 1]},
+    "densenet121": {"growth": 4},
+    "mil": {"widths": [4, 8], "attention_size": 4},
+    **{f"resnet{depth}": {"width": 8} for depth in (10, 18, 34, 50)},
+    "se_resnet": {"width": 8, "reduction": 4},
+}
+
 
 def make(name: str, *, size: tuple[int, int, int] = (16, 17, 19), channels: int = 1) -> ImageEncoder:
-    return build(COMPONENTS, {"name": name}, where="test", given={"in_channels": channels, "image_size": size})
+    options = {"name": name, **OPTIONS.get(name, {})}
+    return build(COMPONENTS, options, where="test", given={"in_channels": channels, "image_size": size})
 
 
 @pytest.mark.parametrize(("size", "channels"), [((16, 16, 16), 1), ((28, 28, 28), 1), ((17, 19, 23), 3)])
