@@ -137,6 +137,8 @@ class DataConfig(_Strict):
         folds of patients by hash. None trains once.
     validation_fraction : float
         Share of the other patients held out for every choice made in training.
+    unlabelled : {"train", "leave_out"}
+        Cases of which no target is known can still train: alignment, and the attributes that are known of them.
     unit : {"HU", "arbitrary"}
         Unit of the voxels of NIfTI images, which do not say it themselves.
     series : SeriesRule
@@ -152,6 +154,7 @@ class DataConfig(_Strict):
     test_fold: Annotated[int, Field(ge=0)] | None = 0
     folds: Annotated[int, Field(ge=2)] | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    unlabelled: Literal["train", "leave_out"] = "train"
     unit: Literal["HU", "arbitrary"] = "HU"
     series: SeriesRule = SeriesRule()
     cache: CacheConfig = CacheConfig()

@@ -82,7 +82,7 @@ def read_cases(
             table,
             preparer=Preparer(make_preprocessing(config), load_pseudonymizer(), store),
             targets=[target.build() for target in config.targets],
-            keep_unlabelled=bool(config.attributes),
+            keep_unlabelled=config.data.unlabelled == "train",
             progress=progress,
         )
     return table, cases
