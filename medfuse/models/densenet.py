@@ -106,13 +106,16 @@ class _DenseLayer(nn.Module):
         return torch.cat([features, self.body(features).to(features.dtype)], dim=1)
 
 
-class _Transition(nn.Sequential):
+class _Transition(nn.Module):
     """Halve the channels and the edges between two dense blocks."""
 
     def __init__(self, before: int, after: int) -> None:
-        super().__init__(
-            BatchNorm(before),
-            nn.ReLU(inplace=True),
-            Conv3d(before, after, kernel_size=1, bias=False),
-            nn.AvgPool3d(kernel_size=2, stride=2),
+        super().__init__()
+        self.body = nn.Sequential(
+            BatchNorm(before), nn.ReLU(inplace=True), Conv3d(before, after, kernel_size=1, bias=False)
         )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features, shape (B, after, i, j, k)."""
+        # On a CPU torch takes no means in bfloat16.
+        return F.avg_pool3d(self.body(features).float(), kernel_size=2, stride=2)

@@ -9,6 +9,7 @@ import torch
 
 from medfuse.errors import ConfigError
 from medfuse.models.image_encoders import IMAGE_ENCODERS, ImageEncoder
+from medfuse.models.precision import train_in
 from medfuse.registry import build, with_entry_points
 
 COMPONENTS = with_entry_points(IMAGE_ENCODERS, group="medfuse.image_encoders")
@@ -53,6 +54,14 @@ def test_a_batch_of_one_equals_its_row_of_a_batch(name, contract):
 
 def test_a_single_case_can_be_trained_on(name):
     assert torch.isfinite(make(name).train()(torch.rand(1, 1, 16, 17, 19))).all()
+
+
+def test_it_can_be_trained_in_bfloat16(name):
+    encoder, image = train_in(make(name), torch.bfloat16).train(), torch.rand(4, 1, 16, 17, 19)
+    features = encoder(image)
+    features.float().square().sum().backward()
+    gradients = [weights.grad for weights in encoder.parameters()]
+    assert all(torch.isfinite(gradient).all() and gradient.abs().sum() > 0 for gradient in gradients)
 
 
 def test_it_survives_saving_and_loading(name, contract):
