@@ -4,28 +4,77 @@ import pytest
 import torch
 
 from medfuse.errors import ConfigError
-from medfuse.models.text_encoders import GruEncoder, WordCnnEncoder
+from medfuse.models.recurrent_encoders import GruEncoder, LstmEncoder
+from medfuse.models.text_encoder import TextEncoder
+from medfuse.models.transformer_encoder import TransformerEncoder
+from medfuse.models.word_encoders import BagEncoder, WordCnnEncoder
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_features_equal_mean_and_maximum_of_a_plain_gru_on_the_unpadded_report(bidirectional):
+@pytest.mark.parametrize("kind", [GruEncoder, LstmEncoder])
+def test_features_equal_mean_and_maximum_of_a_plain_network_on_the_unpadded_report(kind, bidirectional):
     torch.manual_seed(0)
-    encoder = GruEncoder(30, token_size=6, hidden_size=5, bidirectional=bidirectional).eval()
+    encoder = kind(30, token_size=6, hidden_size=5, bidirectional=bidirectional).eval()
     lengths = [4, 9, 1]
     mask = torch.arange(9) < torch.tensor(lengths)[:, None]
     embedded = encoder.embed(torch.randint(1, 30, (3, 9)))
     features = encoder(embedded, mask)
     for row, length in enumerate(lengths):
-        states, _ = encoder.gru(embedded[row : row + 1, :length])
+        states, _ = encoder.recurrent()(embedded[row : row + 1, :length])
         expected = torch.cat([states[0].mean(dim=0), states[0].amax(dim=0)])
         torch.testing.assert_close(features[row], expected)
 
 
-def test_the_order_of_the_words_matters():
+@pytest.mark.parametrize("kind", [BagEncoder, GruEncoder, LstmEncoder, TransformerEncoder, WordCnnEncoder])
+def test_the_order_of_the_words_matters_to_all_but_a_bag(kind):
     torch.manual_seed(0)
-    encoder, ids = GruEncoder(30).eval(), torch.tensor([[3, 4, 5, 6]])
+    encoder: TextEncoder = kind(30).eval()
+    ids = torch.tensor([[3, 4, 5, 6]])
     mask = torch.ones(1, 4, dtype=torch.bool)
-    assert not torch.allclose(encoder(encoder.embed(ids), mask), encoder(encoder.embed(ids.flip(1)), mask))
+    same = torch.allclose(encoder(encoder.embed(ids), mask), encoder(encoder.embed(ids.flip(1)), mask), atol=1e-5)
+    assert same == (kind is BagEncoder)
+
+
+def test_a_bag_is_the_mean_of_its_words():
+    encoder = BagEncoder(30, token_size=5).eval()
+    ids = torch.tensor([[3, 4, 4, 0], [5, 6, 7, 8], [9, 0, 0, 0]])
+    expected = torch.nn.functional.embedding_bag(ids, encoder.embedding.weight, mode="mean", padding_idx=0)
+    torch.testing.assert_close(encoder(encoder.embed(ids), ids > 0), expected)
+
+
+def test_a_transformer_computes_what_that_of_torch_does_with_the_same_weights():
+    torch.manual_seed(0)
+    encoder = TransformerEncoder(30, token_size=8, n_layers=2, n_heads=2).eval()
+    layer = torch.nn.TransformerEncoderLayer(
+        8, 2, dim_feedforward=32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    other = torch.nn.TransformerEncoder(layer, 2, norm=torch.nn.LayerNorm(8), enable_nested_tensor=False).eval()
+    with torch.no_grad():
+        for own, its in zip(encoder.layers, other.layers, strict=True):
+            attention = its.self_attn
+            attention.in_proj_weight.copy_(torch.cat([own.query.weight, own.key.weight, own.value.weight]))
+            attention.in_proj_bias.copy_(torch.cat([own.query.bias, torch.zeros(8), own.value.bias]))
+            for mine, theirs in (
+                (own.joined, attention.out_proj),
+                (own.words[0], its.linear1),
+                (own.words[2], its.linear2),
+                (own.attention_norm, its.norm1),
+                (own.word_norm, its.norm2),
+            ):
+                theirs.load_state_dict(mine.state_dict())
+    ids = torch.tensor([[3, 4, 4, 5, 9], [5, 6, 7, 0, 0]])
+    embedded, mask = encoder.embed(ids), ids > 0
+    place = torch.arange(5)[:, None] / 10_000 ** (torch.arange(0, 8, 2) / 8)
+    placed = embedded + torch.stack([place.sin(), place.cos()], dim=2).reshape(5, 8)
+    expected = other(placed, src_key_padding_mask=~mask)
+    torch.testing.assert_close(encoder.token_states(embedded, mask)[mask], expected[mask])
+    torch.testing.assert_close(encoder(embedded, mask)[1], expected[1, :3].mean(dim=0))
+
+
+@pytest.mark.parametrize(("token_size", "n_heads"), [(10, 4), (9, 3)])
+def test_a_token_size_that_cannot_be_shared_out_is_refused(token_size, n_heads):
+    with pytest.raises(ConfigError, match=rf"token_size: found {token_size}; expected an even multiple of n_heads"):
+        TransformerEncoder(30, token_size=token_size, n_heads=n_heads)
 
 
 def test_padding_is_embedded_as_zeros_and_stays_so_in_training():
