@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from medfuse.errors import ConfigError
+from medfuse.models.residual_networks import ResNet10
+from medfuse.models.small_cnns import SmallCnn
+from medfuse.models.transfer import layers_of, load_weights
+
+
+def encoder(seed: int) -> SmallCnn:
+    torch.manual_seed(seed)
+    return SmallCnn(1, (8, 8, 8), widths=(2, 3))
+
+
+def save(weights: dict[str, torch.Tensor], path: Path) -> Path:
+    if path.suffix == ".safetensors":
+        save_file(weights, path)
+    elif path.suffix == ".ckpt":
+        torch.save({"state_dict": weights, "epoch": 3}, path)
+    else:
+        torch.save(weights, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt", "a.ckpt"])
+def test_weights_and_running_statistics_come_over_whole(name, tmp_path):
+    old, new, image = encoder(0), encoder(1), torch.rand(4, 1, 8, 8, 8)
+    old.train()(image)
+    path = save({f"module.{k}": v for k, v in old.state_dict().items()}, tmp_path / name)
+    report = load_weights(new, path, prefix="module.")
+    assert set(report.loaded) == set(old.state_dict())
+    assert (report.missing, report.unexpected, report.misshapen, report.ignored) == ((), (), (), 0)
+    assert torch.equal(old.eval()(image), new.eval()(image))
+
+
+def test_every_name_is_accounted_for_and_what_does_not_fit_stays(tmp_path):
+    old, new = encoder(0), encoder(1)
+    given = {f"encoders.image.{k}": v for k, v in old.state_dict().items()}
+    del given["encoders.image.blocks.0.weight"]
+    given["encoders.image.blocks.3.weight"] = torch.zeros(5, 2, 3, 3, 3)
+    given |= {"encoders.image.extra": torch.zeros(1), "heads.weight": torch.zeros(1)}
+    before = {k: v.clone() for k, v in new.state_dict().items()}
+    report = load_weights(new, save(given, tmp_path / "a.safetensors"), prefix="encoders.image.")
+    assert report.missing == ("blocks.0.weight",)
+    assert report.unexpected == ("extra",)
+    assert report.misshapen == ("blocks.3.weight",)
+    assert report.ignored == 1
+    for name, tensor in new.state_dict().items():
+        is_loaded = name in report.loaded
+        assert torch.equal(tensor, old.state_dict()[name] if is_loaded else before[name])
+    assert str(report) == (
+        f"{len(report.loaded)} loaded, 1 missing (blocks.0.weight), 1 unexpected (extra), "
+        "1 misshapen (blocks.3.weight), 1 of other parts"
+    )
+
+
+def test_a_file_without_any_fitting_name_is_refused(tmp_path):
+    path = save({"conv.weight": torch.zeros(2)}, tmp_path / "a.pt")
+    with pytest.raises(ConfigError, match=r"found 1 names, none of which fits behind the prefix 'x\.'"):
+        load_weights(encoder(0), path, prefix="x.")
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code was run",))
+
+
+def test_code_in_a_file_is_not_run(tmp_path, capsys):
+    path = tmp_path / "a.pt"
+    path.write_bytes(pickle.dumps({"a": Harmful()}, protocol=2))
+    with pytest.raises(ConfigError, match=r"a.pt cannot be read \(UnpicklingError\)"):
+        load_weights(encoder(0), path)
+    torch.save({"a": Harmful()}, path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_weights(encoder(0), path)
+    assert "code was run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", None])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+def test_a_file_that_cannot_be_read_is_refused(name, content, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_weights(encoder(0), tmp_path / name)
+
+
+def test_a_value_that_is_not_finite_is_refused(tmp_path):
+    weights = encoder(0).state_dict()
+    weights["blocks.0.weight"][0] = torch.nan
+    with pytest.raises(ConfigError, match=r"not finite in blocks\.0\.weight"):
+        load_weights(encoder(1), save(dict(weights), tmp_path / "a.pt"))
+
+
+def test_layers_go_from_the_input_to_what_describes_the_last_map():
+    network = ResNet10(1, (16, 16, 16), width=2)
+    layers = layers_of(network)
+    assert sum(len(layer) for layer in layers) == len(list(network.parameters()))
+    assert layers[0] == [network.stem[0].weight]
+    assert layers[2:-1] == [list(stage.parameters()) for stage in network.stages]
+    assert layers[-1] == list(network.pooled_norm.parameters())
