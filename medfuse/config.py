@@ -26,6 +26,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
+    "PretrainConfig",
     "RunConfig",
     "SeriesRule",
     "TableConfig",
@@ -349,6 +350,43 @@ class OptimConfig(_Strict):
     loss: LossConfig = LossConfig()
 
 
+class PretrainConfig(_Strict):
+    """How the encoders learn, before any label is shown, to tell image and report from one latent vector.
+
+    Parameters
+    ----------
+    epochs : int
+        0 for none. Cases without a label count too, if ``data.unlabelled`` lets them train.
+    learning_rate : float
+    latent_size : int
+        Of the vector that both come back from.
+    variational : bool
+        A product-of-experts VAE; else a plain autoencoder.
+    decode_all : bool
+        Let each modality alone tell the other too.
+    noise : float
+        Share of voxels set to 0 and of words hidden before encoding.
+    image_weight, text_weight : float
+        Of the squared error a voxel, and of the negative log-likelihood a word in nats.
+    divergence_weight : float
+        Of the latent distribution's divergence from a standard normal one, if variational.
+
+    Notes
+    -----
+    See `medfuse.models.autoencoder.MultimodalAutoencoder`.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Positive = 2e-3
+    latent_size: Annotated[int, Field(ge=1)] = 64
+    variational: bool = True
+    decode_all: bool = True
+    noise: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    image_weight: Annotated[float, Field(ge=0)] = 50.0
+    text_weight: Annotated[float, Field(ge=0)] = 1.0
+    divergence_weight: Annotated[float, Field(ge=0)] = 0.1
+
+
 class AugmentConfig(_Strict):
     """Random changes of training cases; each is a function of the seed, the epoch and the case alone.
 
@@ -465,6 +503,7 @@ class RunConfig(_Strict):
     attributes: tuple[AttributeConfig, ...] = ()
     baselines: tuple[BaselineConfig, ...] = ()
     model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()
     compute: ComputeConfig = ComputeConfig()

@@ -76,7 +76,7 @@ class CaseData(lightning.LightningDataModule):
         )
         self.validation_set = CaseDataset(validation, features=model.describe_images(validation))
         self.batch_size = min(config.optim.batch_size, len(train))
-        self._collate: Callable[[Sequence[Sample]], Batch] = partial(
+        self.collate: Callable[[Sequence[Sample]], Batch] = partial(
             collate,
             modalities=preprocessing.modalities,
             image_shape=preprocessing.image_shape,
@@ -96,7 +96,7 @@ class CaseData(lightning.LightningDataModule):
         return DataLoader(
             self.train_set,
             batch_sampler=EpochBatches(sampler, self.batch_size, rank=rank, world=world),
-            collate_fn=self._collate,
+            collate_fn=self.collate,
             num_workers=self.config.compute.workers,
             # Its own, so that starting an epoch takes nothing from the generator that dropout draws from.
             generator=torch.Generator().manual_seed(self.config.seed),
@@ -111,7 +111,7 @@ class CaseData(lightning.LightningDataModule):
         return DataLoader(
             self.validation_set,
             batch_size=VALIDATION_BATCH,
-            collate_fn=self._collate,
+            collate_fn=self.collate,
             generator=torch.Generator().manual_seed(self.config.seed),
         )
 

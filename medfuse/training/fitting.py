@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lightning
@@ -29,6 +29,7 @@ from medfuse.training.callbacks import KeepBest, StopInTime
 from medfuse.training.case_data import CaseData
 from medfuse.training.epochs import run_epochs
 from medfuse.training.module import ClassifierModule
+from medfuse.training.pretraining import pretrain
 from medfuse.types import Target
 
 __all__ = ["Fit", "calibrate", "check_classes", "fit", "make_preprocessing"]
@@ -50,12 +51,16 @@ class Fit:
         Counted from 0; of an ensemble, its first member's.
     is_complete : bool
         False if the time was up before the last epoch.
+    reconstruction : mapping of str to float
+        Errors of pretraining as an autoencoder, if there was any; of an ensemble, its first member's. See
+        `medfuse.training.pretraining.reconstruction_errors`.
     """
 
     bundle: Bundle
     history: tuple[dict[str, float], ...]
     best_epoch: int
     is_complete: bool = True
+    reconstruction: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_preprocessing(
@@ -140,13 +145,16 @@ def fit(
     parts = {"train": train, "validation": validation}
     limits = [one for one in callbacks if isinstance(one, StopInTime)]
     members: list[KeepBest] = []
+    reconstructions: list[Mapping[str, float]] = []
     for number in range(config.model.members):
         seeded = config.model_copy(update={"seed": config.seed + number})
         folder = checkpoints / f"member-{number}" if checkpoints and config.model.members > 1 else checkpoints
         try:
-            members.append(
-                _fit_member(seeded, preprocessing, parts, checkpoints=folder, callbacks=callbacks, resume=resume)
+            keep, errors = _fit_member(
+                seeded, preprocessing, parts, checkpoints=folder, callbacks=callbacks, resume=resume
             )
+            members.append(keep)
+            reconstructions.append(errors)
         except TrainingError:
             if members and any(limit.is_up for limit in limits):
                 break  # there was no time for this one's first epoch; the others answer without it
@@ -164,7 +172,7 @@ def fit(
         for row in keep.history
     )
     is_complete = len(members) == config.model.members and not any(limit.is_up for limit in limits)
-    return Fit(calibrated, history, members[0].best_epoch, is_complete)
+    return Fit(calibrated, history, members[0].best_epoch, is_complete, reconstructions[0])
 
 
 def _fit_member(
@@ -175,8 +183,8 @@ def _fit_member(
     checkpoints: Path | None,
     callbacks: Sequence[lightning.Callback],
     resume: bool,
-) -> KeepBest:
-    """Train one model from its seed; return what was kept of its epochs."""
+) -> tuple[KeepBest, dict[str, float]]:
+    """Train one model from its seed; return what was kept of its epochs, and the errors of its pretraining."""
     lightning.seed_everything(config.seed, verbose=False)
     train = parts["train"]
     losses = {
@@ -188,6 +196,7 @@ def _fit_member(
     model = build_member_for(preprocessing, config.model, learnt)
     train_in(model, getattr(torch, config.compute.precision))
     data = CaseData(config, preprocessing, model=model, parts=parts)
+    errors = pretrain(model, data, config, preprocessing) if config.pretrain.epochs else {}
     module = ClassifierModule(
         model,
         losses=losses,
@@ -201,7 +210,7 @@ def _fit_member(
     if not keep.best_weights:
         found = "no epoch had a finite validation loss"
         raise TrainingError("training", found, expected="a smaller optim.learning_rate")
-    return keep
+    return keep, errors
 
 
 def _joined_weights(members: Sequence[KeepBest], names: Sequence[str]) -> dict[str, Tensor]:

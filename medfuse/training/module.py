@@ -25,7 +25,7 @@ from medfuse.models.text_encoder import TextEncoder
 from medfuse.tensors import Batch
 from medfuse.types import Target
 
-__all__ = ["ClassifierModule", "make_schedule"]
+__all__ = ["ClassifierModule", "make_schedule", "rate_groups"]
 
 
 class ClassifierModule(lightning.LightningModule):
@@ -138,12 +138,7 @@ class ClassifierModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a schedule stepped a batch; pretrained weights have a rate of their own."""
-        encoders = [module for module in self.model.modules() if isinstance(module, TextEncoder)]
-        own = {p: e.learning_rate for e in encoders if e.learning_rate is not None for p in e.parameters()}
-        groups: dict[float, list[nn.Parameter]] = {}
-        for parameter in self.model.parameters():
-            groups.setdefault(own.get(parameter, self.optim.learning_rate), []).append(parameter)
-        parts: list[dict[str, Any]] = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+        parts = rate_groups(self.model, self.optim.learning_rate)
         if len(self.uncertain):
             learnt = {"params": list(self.uncertain.parameters()), "lr": self.optim.learning_rate, "weight_decay": 0.0}
             parts.append(learnt)
@@ -154,6 +149,23 @@ class ClassifierModule(lightning.LightningModule):
         )
         schedule = make_schedule(optimizer, self.optim, steps=self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def rate_groups(model: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+    """Return a model's parameters by learning rate, as an optimiser takes them.
+
+    Parameters
+    ----------
+    model : Module
+    learning_rate : float
+        Of all but the text encoders that have one of their own.
+    """
+    encoders = [module for module in model.modules() if isinstance(module, TextEncoder)]
+    own = {p: e.learning_rate for e in encoders if e.learning_rate is not None for p in e.parameters()}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        groups.setdefault(own.get(parameter, learning_rate), []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, optim: OptimConfig, *, steps: int) -> LRScheduler:

@@ -169,6 +169,7 @@ def train(
             "best_epoch": done.best_epoch,
             "epochs": len(done.history),
             "is_complete": done.is_complete,
+            **({"reconstruction": dict(done.reconstruction)} if done.reconstruction else {}),
             "test_auroc": figures,
             "mlflow_run_id": tracked.run_id,
         }
