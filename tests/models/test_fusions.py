@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from medfuse.errors import ConfigError
-from medfuse.models.fusions import Concatenation, GatedFusion, KnowledgeFusion, LateFusion, WeightedFusion
+from medfuse.models.fusions import FUSIONS, Concatenation, GatedFusion, KnowledgeFusion, LateFusion, WeightedFusion
 from medfuse.models.heads import LinearHead
+from medfuse.registry import build
 
 NAMES = ("image", "text", "table")
 
@@ -110,3 +113,43 @@ def test_a_model_reports_the_weights_of_its_fusion_in_eval_alone(make_model, mak
     torch.testing.assert_close(model.eval()(batch).fusion_weights, torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
     assert model.train()(batch).fusion_weights is None
     assert make_model().eval()(batch).fusion_weights is None
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_in_a_whole_model_absent_modalities_and_other_rows_change_nothing(make_model, make_batch, name):
+    model = make_model(fusion={"name": name}).eval()
+    batch = make_batch([(True, True), (True, False), (False, True), (False, False)])
+    has_image, has_text = batch.present[:, 0, None, None, None, None], batch.present[:, 1, None]
+    dirty = replace(
+        batch,
+        image=torch.where(has_image, batch.image, torch.nan),
+        token_ids=torch.where(has_text, batch.token_ids, 7),
+    )
+    expected = model(batch)
+    torch.testing.assert_close(model(dirty).logits, expected.logits)
+    from_words = model.forward_embedded(dirty, model.embed(dirty.token_ids))
+    torch.testing.assert_close(from_words.logits, expected.logits)
+    alone = replace(
+        batch, cases=batch.cases[1:2], image=batch.image[1:2], token_ids=batch.token_ids[1:2],
+        token_mask=batch.token_mask[1:2], flags=batch.flags[1:2], present=batch.present[1:2],
+    )  # fmt: skip
+    for target, logits in model(alone).logits.items():
+        torch.testing.assert_close(logits[0], expected.logits[target][1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_in_a_whole_model_every_weight_that_is_trained_gets_a_finite_gradient(make_model, make_batch, name):
+    model = make_model(fusion={"name": name}, modality_dropout=0.5).train()
+    torch.manual_seed(0)
+    output = model(make_batch([(True, True), (True, False), (False, True), (True, True), (False, True)]))
+    total = sum(logits.square().sum() for logits in output.logits.values())
+    total = total + sum(one.square().sum() for heads in output.auxiliary.values() for one in heads.values())
+    total.backward()
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("aligner.")}
+    assert not [n for n, p in trained.items() if p.grad is None or not bool(torch.isfinite(p.grad).all())]
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_three_modalities_of_the_default_size_fit(name):
+    fusion = build(FUSIONS, {"name": name}, where="test", given={"modalities": NAMES, "embedding_size": 64})
+    assert fusion(drawn(3, size=64), here(*[(1, 0, 1)] * 3)).shape == (3, fusion.fused_size)
