@@ -514,6 +514,8 @@ class Explanation:
         Signed attribution a token, by character offsets into ``text``.
     modality_shares : mapping of str to float
         Share of each modality in the answer, in logits (exact Shapley values).
+    fusion_weights : mapping of str to float
+        How far the fusion itself heard each modality, if it weighs them; see `medfuse.tensors.ModelOutput`.
     method : str
     checks : mapping of str to float
         Trust checks by name, for example ``"completeness_delta"``.
@@ -528,6 +530,7 @@ class Explanation:
     modality_shares: Mapping[str, float] = field(default_factory=dict)
     method: str = ""
     checks: Mapping[str, float] = field(default_factory=dict)
+    fusion_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.image_map is not None and (self.image is None or self.image.shape != self.image_map.shape):

@@ -114,6 +114,7 @@ def explain(
         modality_shares=modality_shares(predictor, sample, target=target),
         method=f"integrated gradients ({N_STEPS} Gauss-Legendre steps)",
         checks=checks,
+        fusion_weights=logit.fusion_weights(),
     )
 
 
@@ -177,6 +178,12 @@ class CaseLogit:
         )
         logits: Tensor = self.model.forward_embedded(batch, given.get("text")).logits[self.target]
         return last_class_logit(logits, self._asked)
+
+    def fusion_weights(self) -> dict[str, float]:
+        """Return how far the fusion hears each modality of the case; empty if it does not say."""
+        with torch.inference_mode():
+            weights = self.model(self.batch).fusion_weights
+        return {} if weights is None else dict(zip(self.batch.modalities, weights[0].tolist(), strict=True))
 
     def _embed(self, token_ids: Tensor) -> Tensor:
         with torch.no_grad():

@@ -12,12 +12,12 @@ from medfuse.reporting.marks import marked_pieces, strongest
 from medfuse.reporting.pages import write_json, write_page
 from medfuse.reporting.panels import CONTOUR_SHARE, SMOOTHING_VOXELS, default_window, draw_panels, smoothed_map
 from medfuse.reporting.planes import OBLIQUE_DEGREES, obliquity_degrees
-from medfuse.reporting.words import condition_name
+from medfuse.reporting.words import condition_name, inputs_name
 from medfuse.types import Array, Explanation, Prediction
 
 __all__ = ["write_explanation_report"]
 
-_ORDER = ("image", "text", "fused")
+_ORDER = ("image", "text", "table", "image+text", "image+table", "text+table", "fused")
 
 
 def write_explanation_report(
@@ -72,6 +72,7 @@ def write_explanation_report(
         "bars": _bars(prediction),
         "agreement": {"state": state, "sentence": sentence, "gap": f"{100 * say.CONFLICT_GAP:g}"},
         "shares": _share_bars(explanation.modality_shares),
+        "weights": _weights(explanation.fusion_weights),
         "checks": say.trust_checks(explanation.checks),
         "planes": planes,
         "pieces": pieces,
@@ -129,7 +130,7 @@ def _bars(prediction: Prediction) -> list[dict[str, object]]:
     names = sorted(prediction.probabilities, key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
     return [
         {
-            "name": condition_name(name),
+            "name": inputs_name(prediction.modalities_used) if name == "fused" else condition_name(name),
             "percent": round(100 * prediction.probabilities[name][index], 1),
             "main": name == prediction.condition,
         }
@@ -150,6 +151,11 @@ def _share_bars(shares: Mapping[str, float]) -> list[dict[str, object]]:
     ]
 
 
+def _weights(weights: Mapping[str, float]) -> str:
+    """Say how far the fusion heard each modality; nothing if it does not weigh them."""
+    return ", ".join(f"{condition_name(name).removesuffix(' only')} {weight:.2f}" for name, weight in weights.items())
+
+
 def _figures(
     explanation: Explanation, planes: Mapping[str, object] | None, provenance: Mapping[str, str]
 ) -> dict[str, object]:
@@ -166,6 +172,7 @@ def _figures(
         "model_id": prediction.model_id,
         "method": explanation.method,
         "modality_shares": {name: float(v) for name, v in explanation.modality_shares.items()},
+        "fusion_weights": {name: float(v) for name, v in explanation.fusion_weights.items()},
         "token_scores": [[int(a), int(b), float(s)] for a, b, s in explanation.token_scores],
         "checks": {name: float(v) for name, v in explanation.checks.items()},
         "planes_meet_at_ras_mm": planes["position"] if planes and planes["has_position"] else None,

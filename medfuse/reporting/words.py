@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from medfuse.types import Comparison, Estimate
 
-__all__ = ["answer", "condition_name", "in_plain_counts", "interval", "number", "signed", "whether_it_helps"]
+__all__ = [
+    "answer",
+    "condition_name",
+    "in_plain_counts",
+    "inputs_name",
+    "interval",
+    "number",
+    "signed",
+    "whether_it_helps",
+]
 
 _CONDITIONS = {
     "image": "Image only",
@@ -88,6 +99,28 @@ def interval(figure: Estimate | Comparison, digits: int = 3) -> str:
     '−0.010 to 0.070'
     """
     return f"{number(figure.low, digits)} to {number(figure.high, digits)}"
+
+
+def inputs_name(modalities: Sequence[str]) -> str:
+    """Return what a model read, as a reader knows it.
+
+    Parameters
+    ----------
+    modalities : sequence of str
+        At least one.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> inputs_name(["image", "text", "table"]), inputs_name(["image", "text"]), inputs_name(["text"])
+    ('Image, report and table', 'Image and report', 'Report')
+    """
+    names = ["report" if name == "text" else name for name in modalities]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return listed[:1].upper() + listed[1:]
 
 
 def condition_name(name: str) -> str:

@@ -167,3 +167,11 @@ def test_offsets_outside_the_text_are_refused(tmp_path):
 def test_same_explanation_gives_the_same_bytes(tmp_path):
     pages = [write_explanation_report(explanation(), tmp_path / n, provenance={}).read_bytes() for n in "ab"]
     assert pages[0] == pages[1]
+
+
+def test_the_fusion_s_own_weights_are_stated_where_it_has_any(tmp_path, read_page):
+    weighed = explanation(fusion_weights={"image": 0.25, "text": 0.75})
+    text = read_page(write_explanation_report(weighed, tmp_path / "a", provenance={})).text
+    assert "The fusion itself weighed: Image 0.25, Report 0.75; a weight is not an effect." in text
+    text = read_page(write_explanation_report(explanation(), tmp_path / "b", provenance={})).text
+    assert "The fusion itself weighed" not in text

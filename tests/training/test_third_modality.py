@@ -133,3 +133,13 @@ def test_the_modality_needs_columns_and_those_need_training_cases(config: RunCon
         load_config({**content, "model": {**content["model"], "modalities": ["image", "image"]}})
     with pytest.raises(UsageError, match="found no columns of the table"):
         make_preprocessing(config).prepare_table(parts.train[0].row)
+
+
+def test_an_explanation_states_how_the_fusion_weighed_what_was_there(fitted: Fit, parts: Parts) -> None:
+    predictor = Predictor(fitted.bundle)
+    cases = (*parts.test, *parts.validation)
+    case = next(case for case in cases if case.has_image and case.text and not case.row["site"])
+    [sample] = to_samples([case], predictor.preprocessing)
+    weights = explain(predictor, sample).fusion_weights
+    assert weights["table"] == 0
+    assert sum(weights.values()) == pytest.approx(1.0)
