@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from medfuse.errors import ConfigError, nearest_name
 from medfuse.image_config import CacheConfig, ChannelConfig, ImageConfig
+from medfuse.transfer_config import EncoderTransfer, TransferConfig
 from medfuse.types import Target
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ChannelConfig",
     "ComputeConfig",
     "DataConfig",
+    "EncoderTransfer",
     "ImageConfig",
     "LossConfig",
     "ModelConfig",
@@ -33,6 +35,7 @@ __all__ = [
     "TargetConfig",
     "TextConfig",
     "TrackingConfig",
+    "TransferConfig",
     "flatten",
     "load_config",
 ]
@@ -503,6 +506,7 @@ class RunConfig(_Strict):
     attributes: tuple[AttributeConfig, ...] = ()
     baselines: tuple[BaselineConfig, ...] = ()
     model: ModelConfig = ModelConfig()
+    transfer: TransferConfig = TransferConfig()
     pretrain: PretrainConfig = PretrainConfig()
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -129,7 +129,8 @@ def layers_of(encoder: nn.Module) -> list[list[nn.Parameter]]:
     Parameters
     ----------
     encoder : Module
-        Its layers are named in their order: a layer is what shares its name up to the first number.
+        Its layers are named in their order: a layer is what shares its name up to the first number, with the norms
+        that follow it.
 
     Examples
     --------
@@ -143,5 +144,11 @@ def layers_of(encoder: nn.Module) -> list[list[nn.Parameter]]:
         number = next((i for i, part in enumerate(parts) if part.isdigit()), 0)
         layers.setdefault(".".join(parts[: number + 1]), []).append(parameter)
     # What describes the last map comes after it, though every encoder is given it first.
-    last = layers.pop("pooled_norm", None)
-    return [*layers.values(), *([last] if last else [])]
+    last = layers.pop("pooled_norm", [])
+    joined: list[list[nn.Parameter]] = []
+    for layer in (*layers.values(), last):
+        if joined and all(parameter.ndim < 2 for parameter in layer):
+            joined[-1] += layer
+        else:
+            joined.append(layer)
+    return joined

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -30,6 +31,7 @@ from medfuse.training.case_data import CaseData
 from medfuse.training.epochs import run_epochs
 from medfuse.training.module import ClassifierModule
 from medfuse.training.pretraining import pretrain
+from medfuse.training.transfer import FreezeEncoders, carry_over, layer_rates
 from medfuse.types import Target
 
 __all__ = ["Fit", "calibrate", "check_classes", "fit", "make_preprocessing"]
@@ -54,6 +56,8 @@ class Fit:
     reconstruction : mapping of str to float
         Errors of pretraining as an autoencoder, if there was any; of an ensemble, its first member's. See
         `medfuse.training.pretraining.reconstruction_errors`.
+    weights : mapping of str to (mapping of str to object)
+        What was loaded into each encoder that started from another training; see `medfuse.models.transfer.KeyReport`.
     """
 
     bundle: Bundle
@@ -61,6 +65,15 @@ class Fit:
     best_epoch: int
     is_complete: bool = True
     reconstruction: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class _Member(NamedTuple):
+    """One trained model, and what came before its training; see `Fit`."""
+
+    keep: KeepBest
+    reconstruction: Mapping[str, float]
+    weights: Mapping[str, Mapping[str, Any]]
 
 
 def make_preprocessing(
@@ -144,21 +157,19 @@ def fit(
         check_classes(name, [case.targets for case in cases], targets)
     parts = {"train": train, "validation": validation}
     limits = [one for one in callbacks if isinstance(one, StopInTime)]
-    members: list[KeepBest] = []
-    reconstructions: list[Mapping[str, float]] = []
+    trained: list[_Member] = []
     for number in range(config.model.members):
         seeded = config.model_copy(update={"seed": config.seed + number})
         folder = checkpoints / f"member-{number}" if checkpoints and config.model.members > 1 else checkpoints
         try:
-            keep, errors = _fit_member(
-                seeded, preprocessing, parts, checkpoints=folder, callbacks=callbacks, resume=resume
+            trained.append(
+                _fit_member(seeded, preprocessing, parts, checkpoints=folder, callbacks=callbacks, resume=resume)
             )
-            members.append(keep)
-            reconstructions.append(errors)
         except TrainingError:
-            if members and any(limit.is_up for limit in limits):
+            if trained and any(limit.is_up for limit in limits):
                 break  # there was no time for this one's first epoch; the others answer without it
             raise
+    members = [one.keep for one in trained]
     model_config = config.model.model_copy(update={"members": len(members)})
     # Without the attributes' heads, which have done their work.
     model = build_for(preprocessing, model_config, targets)
@@ -172,7 +183,7 @@ def fit(
         for row in keep.history
     )
     is_complete = len(members) == config.model.members and not any(limit.is_up for limit in limits)
-    return Fit(calibrated, history, members[0].best_epoch, is_complete, reconstructions[0])
+    return Fit(calibrated, history, members[0].best_epoch, is_complete, trained[0].reconstruction, trained[0].weights)
 
 
 def _fit_member(
@@ -183,8 +194,8 @@ def _fit_member(
     checkpoints: Path | None,
     callbacks: Sequence[lightning.Callback],
     resume: bool,
-) -> tuple[KeepBest, dict[str, float]]:
-    """Train one model from its seed; return what was kept of its epochs, and the errors of its pretraining."""
+) -> _Member:
+    """Train one model from its seed."""
     lightning.seed_everything(config.seed, verbose=False)
     train = parts["train"]
     losses = {
@@ -195,6 +206,7 @@ def _fit_member(
     learnt = [loss.target for loss in (*losses.values(), *attributes.values())]
     model = build_member_for(preprocessing, config.model, learnt)
     train_in(model, getattr(torch, config.compute.precision))
+    weights = carry_over(model, config.transfer)
     data = CaseData(config, preprocessing, model=model, parts=parts)
     errors = pretrain(model, data, config, preprocessing) if config.pretrain.epochs else {}
     module = ClassifierModule(
@@ -203,14 +215,15 @@ def _fit_member(
         attributes=attributes,
         optim=config.optim,
         steps=config.optim.epochs * math.ceil(data.n_batches / config.optim.accumulate),
+        rates=layer_rates(model, config.transfer, config.optim.learning_rate),
     )
     keep = KeepBest(patience=config.optim.patience, n_best=config.optim.average_best, folder=checkpoints)
     state = checkpoints / "last" / "state.safetensors" if checkpoints else None
-    run_epochs(module, data, callbacks=[keep, *callbacks], state=state, resume=resume)
+    run_epochs(module, data, callbacks=[FreezeEncoders(config.transfer), keep, *callbacks], state=state, resume=resume)
     if not keep.best_weights:
         found = "no epoch had a finite validation loss"
         raise TrainingError("training", found, expected="a smaller optim.learning_rate")
-    return keep, errors
+    return _Member(keep, errors, weights)
 
 
 def _joined_weights(members: Sequence[KeepBest], names: Sequence[str]) -> dict[str, Tensor]:

@@ -41,6 +41,8 @@ class ClassifierModule(lightning.LightningModule):
     optim : OptimConfig
     steps : int
         Optimiser steps of the whole training.
+    rates : mapping of Parameter to float, optional
+        Highest learning rates of weights that have one of their own.
 
     Notes
     -----
@@ -55,6 +57,7 @@ class ClassifierModule(lightning.LightningModule):
         attributes: Mapping[str, TargetLoss],
         optim: OptimConfig,
         steps: int,
+        rates: Mapping[nn.Parameter, float] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -68,6 +71,7 @@ class ClassifierModule(lightning.LightningModule):
         self.targets = tuple(loss.target for loss in losses.values())
         self.optim = optim
         self.steps = steps
+        self.rates = dict(rates or {})
         self._validated: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def _weighed(self, losses: Mapping[str, TargetLoss], optim: OptimConfig) -> dict[str, AnyLoss]:
@@ -138,7 +142,7 @@ class ClassifierModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a schedule stepped a batch; pretrained weights have a rate of their own."""
-        parts = rate_groups(self.model, self.optim.learning_rate)
+        parts = rate_groups(self.model, self.optim.learning_rate, rates=self.rates)
         if len(self.uncertain):
             learnt = {"params": list(self.uncertain.parameters()), "lr": self.optim.learning_rate, "weight_decay": 0.0}
             parts.append(learnt)
@@ -151,7 +155,9 @@ class ClassifierModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def rate_groups(model: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+def rate_groups(
+    model: nn.Module, learning_rate: float, *, rates: Mapping[nn.Parameter, float] | None = None
+) -> list[dict[str, Any]]:
     """Return a model's parameters by learning rate, as an optimiser takes them.
 
     Parameters
@@ -159,9 +165,12 @@ def rate_groups(model: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
     model : Module
     learning_rate : float
         Of all but the text encoders that have one of their own.
+    rates : mapping of Parameter to float, optional
+        Of single parameters; they win.
     """
     encoders = [module for module in model.modules() if isinstance(module, TextEncoder)]
     own = {p: e.learning_rate for e in encoders if e.learning_rate is not None for p in e.parameters()}
+    own |= rates or {}
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in model.parameters():
         groups.setdefault(own.get(parameter, learning_rate), []).append(parameter)

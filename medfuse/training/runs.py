@@ -170,6 +170,7 @@ def train(
             "epochs": len(done.history),
             "is_complete": done.is_complete,
             **({"reconstruction": dict(done.reconstruction)} if done.reconstruction else {}),
+            **({"weights": dict(done.weights)} if done.weights else {}),
             "test_auroc": figures,
             "mlflow_run_id": tracked.run_id,
         }

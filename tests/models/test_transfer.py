@@ -102,6 +102,6 @@ def test_layers_go_from_the_input_to_what_describes_the_last_map():
     network = ResNet10(1, (16, 16, 16), width=2)
     layers = layers_of(network)
     assert sum(len(layer) for layer in layers) == len(list(network.parameters()))
-    assert layers[0] == [network.stem[0].weight]
-    assert layers[2:-1] == [list(stage.parameters()) for stage in network.stages]
-    assert layers[-1] == list(network.pooled_norm.parameters())
+    assert layers[0] == list(network.stem.parameters())
+    assert layers[1:-1] == [list(stage.parameters()) for stage in network.stages[:-1]]
+    assert layers[-1] == [*network.stages[-1].parameters(), *network.pooled_norm.parameters()]
