@@ -76,8 +76,8 @@ class WordDecoder(nn.Module):
 
     Notes
     -----
-    Source: Miao et al. 2016, Neural Variational Inference for Text Processing, section 2.1 (a softmax over the words of
-    a bag).
+    Source: Miao et al. 2016, Neural Variational Inference for Text Processing, its document model (a softmax over the
+    words of a bag).
 
     Examples
     --------
@@ -145,9 +145,9 @@ class MultimodalAutoencoder(nn.Module):
     Notes
     -----
     Source: Wu & Goodman 2018, Multimodal Generative Models for Scalable Weakly-Supervised Learning: the product of
-    experts (section 2.2) and the training on all modalities together and on each alone (section 2.3), each of which
-    tells itself; that every subset tells all is Sutter et al. 2021, Generalized Multimodal ELBO, section 4. Vincent et
-    al. 2008, Extracting and Composing Robust Features with Denoising Autoencoders, section 2.3 (masking noise).
+    experts, and the sub-sampled training on all modalities together and on each alone, each of which tells itself; that
+    every subset tells all is from Sutter et al. 2021, Generalized Multimodal ELBO. Vincent et al. 2008, Extracting and
+    Composing Robust Features with Denoising Autoencoders (masking noise).
     """
 
     def __init__(  # noqa: PLR0913 - an option of the configuration is an argument

@@ -42,9 +42,10 @@ class CrossAttention(NullTokenFusion):
 
     Notes
     -----
-    Source: Lu et al. 2019, ViLBERT, section 2.2 (co-attention: queries of one modality, keys and values of the other);
-    Tsai et al. 2019, Multimodal Transformer for Unaligned Multimodal Language Sequences, section 3.1 (crossmodal
-    attention, norms before attention and MLP). Parts carry no position but what their encoders give them.
+    Source: Vaswani et al. 2017, Attention Is All You Need, equation 1; Lu et al. 2019, ViLBERT (co-attention: queries of
+    one modality, keys and values of the other); Tsai et al. 2019, Multimodal Transformer for Unaligned Multimodal
+    Language Sequences (crossmodal attention, norms before attention and MLP). Parts carry no position but what their
+    encoders give them.
 
     Examples
     --------

@@ -32,8 +32,8 @@ def product_of_gaussians(means: Tensor, log_variances: Tensor, present: Tensor) 
 
     Notes
     -----
-    Source: Wu & Goodman 2018, Multimodal Generative Models for Scalable Weakly-Supervised Learning, section 2.2: the
-    precisions add up, and the mean is the experts' mean weighted by them.
+    Source: Wu & Goodman 2018, Multimodal Generative Models for Scalable Weakly-Supervised Learning, section 2, on the
+    joint posterior: the precisions add up, and the mean is the experts' mean weighted by them.
 
     Examples
     --------
@@ -69,8 +69,8 @@ class ProductOfExperts(Fusion):
 
     Notes
     -----
-    Source: Wu & Goodman 2018, Multimodal Generative Models for Scalable Weakly-Supervised Learning, section 2.2, as a
-    fusion: nothing is drawn at random. See `product_of_gaussians`.
+    Source: Wu & Goodman 2018, Multimodal Generative Models for Scalable Weakly-Supervised Learning, section 2, on the
+    joint posterior; here as a fusion, where nothing is drawn at random. See `product_of_gaussians`.
     """
 
     def __init__(self, modalities: tuple[str, ...], embedding_size: int, *, latent_size: int = 64) -> None:
@@ -116,7 +116,7 @@ class MixtureOfExperts(Fusion):
 
     Notes
     -----
-    Source: Jacobs et al. 1991, Adaptive Mixtures of Local Experts, section 1 (a softmax gate over experts). Here an
+    Source: Jacobs et al. 1991, Adaptive Mixtures of Local Experts (a softmax gate over experts). Here an
     expert reads its own modality, the gate reads all, zeros where one is absent, and the experts of absent modalities
     are left out of the softmax.
     """

@@ -87,8 +87,8 @@ class OrdinalHead(Head):
 
     Notes
     -----
-    Source: Cao et al. 2020, Rank consistent ordinal regression for neural networks (CORAL), section 3.3 (one weight
-    vector, a bias for each threshold). Its biases are ordered once the loss is smallest (theorem 1); here they are by
+    Source: Cao et al. 2020, Rank consistent ordinal regression for neural networks (CORAL): one weight
+    vector, a bias for each threshold. Its biases are ordered once the loss is smallest (theorem 1); here they are by
     construction, each a softplus below the one before.
 
     Examples

@@ -38,9 +38,8 @@ class TargetLoss:
     Notes
     -----
     Source: Lin et al. 2017, Focal Loss, equation 5; Menon et al. 2021, Long-tail learning via logit adjustment,
-    equation 10; of an ordinal target, Cao et al. 2020, Rank consistent ordinal regression for neural networks, equation
-    4: the sum of the binary losses at all thresholds, of equal importance. In several processes the mean is that over
-    all of them.
+    equation 10; of an ordinal target, Cao et al. 2020, Rank consistent ordinal regression for neural networks: the sum
+    of the binary losses at all thresholds, of equal importance. In several processes the mean is that over all of them.
 
     Examples
     --------

@@ -50,8 +50,8 @@ class TableMlp(TableEncoder):
 
     Notes
     -----
-    Source: Gorishniy et al. 2021, Revisiting Deep Learning Models for Tabular Data, section 3.2 (MLP), with categories
-    embedded as in Guo & Berkhahn 2016, Entity Embeddings of Categorical Variables, section 3.
+    Source: Gorishniy et al. 2021, Revisiting Deep Learning Models for Tabular Data (MLP), with categories embedded as
+    in Guo & Berkhahn 2016, Entity Embeddings of Categorical Variables.
 
     Examples
     --------

@@ -36,8 +36,7 @@ class TensorFusion(NullTokenFusion):
 
     Notes
     -----
-    Source: Zadeh et al. 2017, Tensor Fusion Network for Multimodal Sentiment Analysis, section 4.2 (tensor fusion
-    layer).
+    Source: Zadeh et al. 2017, Tensor Fusion Network for Multimodal Sentiment Analysis, its tensor fusion layer.
 
     Examples
     --------
@@ -89,8 +88,8 @@ class LowRankFusion(NullTokenFusion):
 
     Notes
     -----
-    Source: Liu et al. 2018, Efficient Low-rank Multimodal Fusion with Modality-Specific Factors, sections 3.2 and 3.3:
-    weights as a sum of outer products of modality-specific factors, and fusion without the tensor.
+    Source: Liu et al. 2018, Efficient Low-rank Multimodal Fusion with Modality-Specific Factors, section 3: weights as
+    a sum of outer products of modality-specific factors, and fusion without the tensor.
 
     Examples
     --------
