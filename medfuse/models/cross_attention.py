@@ -42,7 +42,7 @@ class CrossAttention(NullTokenFusion):
 
     Notes
     -----
-    Source: Vaswani et al. 2017, Attention Is All You Need, equation 1; Lu et al. 2019, ViLBERT (co-attention: queries of
+    Source: Vaswani et al. 2017, Attention Is All You Need, eq. 1; Lu et al. 2019, ViLBERT (co-attention: queries of
     one modality, keys and values of the other); Tsai et al. 2019, Multimodal Transformer for Unaligned Multimodal
     Language Sequences (crossmodal attention, norms before attention and MLP). Parts carry no position but what their
     encoders give them.
