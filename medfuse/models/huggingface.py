@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from medfuse.errors import ConfigError
 from medfuse.models import huggingface_files as files
+from medfuse.models.low_rank import add_adapters
 from medfuse.models.precision import InTrainDtype
 from medfuse.models.text_encoder import TextEncoder
 
@@ -24,6 +25,11 @@ WHERE = "model.text_encoder"
 OWN_IDS = 2
 """Padding and unknown are ids 0 and 1 throughout medfuse: the pretrained model's id i is here ``i + OWN_IDS``."""
 BUCKET = 32
+RATE, ADAPTERS_RATE = 2e-5, 5e-4
+"""Default learning rates of pretrained weights (Devlin et al. 2019, appendix A.3) and of adapters beside them (Hu et
+al. 2021, table 9)."""
+ADAPTED = ("query", "value", "query_proj", "value_proj", "q_lin", "v_lin", "q_proj", "v_proj", "q", "v")
+"""What the layers of an attention's queries and values are called: Hu et al. 2021, section 7.1, adapt these two."""
 KEPT = 20_000
 """Texts whose features are kept where the weights never change: some 30 MB."""
 
@@ -51,8 +57,12 @@ class HuggingFaceEncoder(TextEncoder, InTrainDtype):
         The mean over the tokens, or the state of the first special token, over chunks by their length.
     trainable : bool
         Whether its weights are trained too, or only what follows.
-    learning_rate : float
-        Of its weights, where they are trained: pretrained ones are lost at the rate that new ones need.
+    learning_rate : float, optional
+        Of its weights, where they are trained: pretrained ones are lost at the rate that new ones need. By default
+        2e-5, or 5e-4 of adapters.
+    adapter_rank : int
+        Train adapters of this rank beside the queries and values of its attention, and not its weights; 0 for none.
+        See `medfuse.models.low_rank.LowRankLinear`.
     chunk_length : int
         Tokens read at once, special ones included.
     architecture : mapping, optional
@@ -78,14 +88,18 @@ class HuggingFaceEncoder(TextEncoder, InTrainDtype):
         local_files_only: bool = True,
         pooling: str = "mean",
         trainable: bool = False,
-        learning_rate: float = 2e-5,
+        learning_rate: float | None = None,
+        adapter_rank: int = 0,
         chunk_length: int = 256,
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if pooling not in ("mean", "cls"):
             raise ConfigError(f"{WHERE}.pooling", f"found {pooling!r}", expected="'mean' or 'cls'")
-        if not learning_rate > 0:
+        if adapter_rank < 0 or (adapter_rank and trainable):
+            found = f"found {adapter_rank} with trainable: {str(trainable).lower()}"
+            raise ConfigError(f"{WHERE}.adapter_rank", found, expected="0, or above it with trainable: false")
+        if learning_rate is not None and not learning_rate > 0:
             raise ConfigError(f"{WHERE}.learning_rate", f"found {learning_rate}", expected="a number above 0")
         if architecture is None:
             folder = files.find_folder(model_name_or_path, revision=revision, local_files_only=local_files_only)
@@ -95,9 +109,9 @@ class HuggingFaceEncoder(TextEncoder, InTrainDtype):
             self.architecture = _checked(architecture)
             self.encoder = files.build_module(self.architecture)
         self.pooling = pooling
-        self.trainable = trainable
+        self.learns = trainable or adapter_rank > 0
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
-        self.learning_rate = float(learning_rate)
+        self.learning_rate = float(learning_rate or (ADAPTERS_RATE if adapter_rank else RATE))
         self.n_content = _content_length(self.architecture, chunk_length, pooling)
         self.feature_size = int(cast(Any, self.encoder.config).hidden_size)
         known = self._words.num_embeddings
@@ -106,6 +120,9 @@ class HuggingFaceEncoder(TextEncoder, InTrainDtype):
             raise ConfigError(WHERE, found, expected="the tokenizer that it was trained with")
         if not trainable:
             self.encoder.requires_grad_(False)
+        if adapter_rank and not add_adapters(self.encoder, rank=adapter_rank, names=ADAPTED):
+            found = f"found no queries and values of their own in a {self.architecture.model_type} model"
+            raise ConfigError(f"{WHERE}.adapter_rank", found, expected="0, or another model")
         self.train(self.training)
 
     @classmethod
@@ -125,12 +142,12 @@ class HuggingFaceEncoder(TextEncoder, InTrainDtype):
     def train(self, mode: bool = True) -> Self:
         """Set the mode; weights that are not trained stay in eval mode, without dropout."""
         super().train(mode)
-        self.encoder.train(mode and self.trainable)
+        self.encoder.train(mode and self.learns)
         return self
 
     def read(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Return features of token ids; of weights that are not trained, those kept of the same text."""
-        if self.trainable:
+        if self.learns:
             return super().read(token_ids, token_mask)
         lengths = token_mask.sum(dim=1).tolist()
         features = [self._features_of(row[:length]) for row, length in zip(token_ids, lengths, strict=True)]
@@ -192,7 +209,7 @@ class HuggingFaceEncoder(TextEncoder, InTrainDtype):
             here = place == (first + lengths + k)[:, None]
             given = torch.where(here[..., None], after[:, k : k + 1], given)
         mask = place < (first + lengths + after.shape[1])[:, None]
-        in_bfloat16 = self.training and self.trainable and self.train_dtype == torch.bfloat16
+        in_bfloat16 = self.training and self.learns and self.train_dtype == torch.bfloat16
         with torch.autocast(given.device.type, torch.bfloat16, enabled=in_bfloat16):
             states: Tensor = self.encoder(inputs_embeds=given, attention_mask=mask.long()).last_hidden_state
         states = states.to(given.dtype)

@@ -136,6 +136,8 @@ def test_saved_options_rebuild_the_encoder_without_its_folder(encoder_folder: Pa
         ({"pooling": "max"}, r"pooling: found 'max'; expected 'mean' or 'cls'"),
         ({"chunk_length": 21}, r"chunk_length: found 21; expected 3 or up to 20; longer reports are read in chunks"),
         ({"chunk_length": 8, "learning_rate": 0.0}, r"learning_rate: found 0.0; expected a number above 0"),
+        ({"adapter_rank": -1}, r"adapter_rank: found -1 with trainable: false"),
+        ({"adapter_rank": 4, "trainable": True}, r"adapter_rank: found 4 with trainable: true; expected 0, or above"),
         ({"chunk_length": 2}, r"chunk_length: found 2; expected"),
         ({"chunk_length": 8, "architecture": {"config": {}}}, r"architecture: found a missing or wrong value"),
         ({"chunk_length": 8, "revision": "main"}, r"revision: found one beside a folder"),
@@ -195,3 +197,38 @@ def test_trained_weights_are_read_each_time_and_in_bfloat16_if_asked(encoder_fol
     found = encoder.read(ids, ids > 0)
     assert found.dtype == torch.float32 and not torch.equal(found, expected)
     assert float(torch.nn.functional.cosine_similarity(found, expected).detach().min()) > 0.999
+
+
+def test_adapters_start_as_the_model_and_alone_learn(encoder_folder: Path) -> None:
+    plain, encoder = (
+        build(encoder_folder, chunk_length=20).eval(),
+        build(encoder_folder, chunk_length=20, adapter_rank=2).eval(),
+    )
+    ids = ids_of(encoder_folder, TEXT)
+    torch.testing.assert_close(features(encoder, ids), features(plain, ids))
+    trained = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    assert {name.rpartition(".")[2] for name in trained} == {"narrow", "widen"}
+    assert {name.split(".")[-2] for name in trained} == {"query", "value"}
+    assert encoder.learning_rate == 5e-4
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.01)
+    encoder.train().read(ids, everywhere(ids)).square().sum().backward()
+    optimizer.step()
+    encoder.eval()
+    assert not torch.allclose(encoder.read(ids, everywhere(ids)), features(plain, ids))
+    before = plain.state_dict()
+    after = {name: t for name, t in encoder.state_dict().items() if name.rpartition(".")[2] not in ("narrow", "widen")}
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_adapters_are_saved_with_the_model(encoder_folder: Path) -> None:
+    encoder = build(encoder_folder, chunk_length=20, adapter_rank=2).eval()
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            if name.endswith("widen"):
+                parameter.normal_()
+    options = encoder.saved_options({"model_name_or_path": str(encoder_folder), "chunk_length": 20, "adapter_rank": 2})
+    again = HuggingFaceEncoder(20, **options).eval()
+    again.load_state_dict(encoder.state_dict())
+    ids = ids_of(encoder_folder, TEXT)
+    assert torch.equal(features(again, ids), features(encoder, ids))
