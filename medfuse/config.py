@@ -21,7 +21,7 @@ from medfuse.training_config import (
     PretrainConfig,
     TrackingConfig,
 )
-from medfuse.transfer_config import EncoderTransfer, TransferConfig
+from medfuse.transfer_config import DistilConfig, EncoderTransfer, TransferConfig
 from medfuse.types import Target
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "ChannelConfig",
     "ComputeConfig",
     "DataConfig",
+    "DistilConfig",
     "EncoderTransfer",
     "ImageConfig",
     "LossConfig",
@@ -167,6 +168,7 @@ class RunConfig(_Strict):
     baselines: tuple[BaselineConfig, ...] = ()
     model: ModelConfig = ModelConfig()
     transfer: TransferConfig = TransferConfig()
+    distil: DistilConfig = DistilConfig()
     pretrain: PretrainConfig = PretrainConfig()
     optim: OptimConfig = OptimConfig()
     augment: AugmentConfig = AugmentConfig()

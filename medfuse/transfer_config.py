@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["EncoderTransfer", "TransferConfig"]
+__all__ = ["DistilConfig", "EncoderTransfer", "TransferConfig"]
 
 
 class EncoderTransfer(BaseModel):
@@ -48,3 +48,28 @@ class TransferConfig(BaseModel):
     image: EncoderTransfer = EncoderTransfer()
     text: EncoderTransfer = EncoderTransfer()
     table: EncoderTransfer = EncoderTransfer()
+
+
+class DistilConfig(BaseModel):
+    """A trained model whose answers this one learns beside the labels: a fused teacher of an image-only student.
+
+    Parameters
+    ----------
+    teacher : str
+        Folder of a saved model; empty for none. It must prepare images as this one does and answer the same targets,
+        and must never have seen the patients that this one is tested on.
+    temperature : float
+        What both models' logits are divided by.
+    weight : float
+        Of the teacher's answers beside the labels, whose weight is 1.
+
+    Notes
+    -----
+    See `medfuse.models.distillation.distillation_loss`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    teacher: str = ""
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    weight: Annotated[float, Field(ge=0)] = 1.0

@@ -28,8 +28,9 @@ from medfuse.tensors import Sample
 from medfuse.text import PretrainedTokenizer, ReportTokenizer, TextTokenizer
 from medfuse.training.callbacks import KeepBest, StopInTime
 from medfuse.training.case_data import CaseData
+from medfuse.training.distilling import ask_teacher
 from medfuse.training.epochs import run_epochs
-from medfuse.training.module import ClassifierModule
+from medfuse.training.module import Carried, ClassifierModule
 from medfuse.training.pretraining import pretrain
 from medfuse.training.transfer import FreezeEncoders, carry_over, layer_rates
 from medfuse.types import Target
@@ -215,7 +216,9 @@ def _fit_member(
         attributes=attributes,
         optim=config.optim,
         steps=config.optim.epochs * math.ceil(data.n_batches / config.optim.accumulate),
-        rates=layer_rates(model, config.transfer, config.optim.learning_rate),
+        carried=Carried(
+            layer_rates(model, config.transfer, config.optim.learning_rate), teacher=ask_teacher(config, train)
+        ),
     )
     keep = KeepBest(patience=config.optim.patience, n_best=config.optim.average_best, folder=checkpoints)
     state = checkpoints / "last" / "state.safetensors" if checkpoints else None

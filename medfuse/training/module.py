@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning
@@ -23,9 +24,26 @@ from medfuse.models.distributed import gather_output
 from medfuse.models.losses import AnyLoss, UncertainLoss
 from medfuse.models.text_encoder import TextEncoder
 from medfuse.tensors import Batch
+from medfuse.training.distilling import Teacher
 from medfuse.types import Target
 
-__all__ = ["ClassifierModule", "make_schedule", "rate_groups"]
+__all__ = ["Carried", "ClassifierModule", "make_schedule", "rate_groups"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carried:
+    """What a training takes over from others.
+
+    Parameters
+    ----------
+    rates : mapping of Parameter to float
+        Highest learning rates of weights that have one of their own.
+    teacher : Teacher, optional
+        Whose answers are learnt beside the labels.
+    """
+
+    rates: Mapping[nn.Parameter, float] = field(default_factory=dict)
+    teacher: Teacher | None = None
 
 
 class ClassifierModule(lightning.LightningModule):
@@ -41,8 +59,8 @@ class ClassifierModule(lightning.LightningModule):
     optim : OptimConfig
     steps : int
         Optimiser steps of the whole training.
-    rates : mapping of Parameter to float, optional
-        Highest learning rates of weights that have one of their own.
+    carried : Carried
+        What comes from other trainings.
 
     Notes
     -----
@@ -57,7 +75,7 @@ class ClassifierModule(lightning.LightningModule):
         attributes: Mapping[str, TargetLoss],
         optim: OptimConfig,
         steps: int,
-        rates: Mapping[nn.Parameter, float] | None = None,
+        carried: Carried = Carried(),
     ) -> None:
         super().__init__()
         self.model = model
@@ -71,7 +89,7 @@ class ClassifierModule(lightning.LightningModule):
         self.targets = tuple(loss.target for loss in losses.values())
         self.optim = optim
         self.steps = steps
-        self.rates = dict(rates or {})
+        self.carried = carried
         self._validated: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def _weighed(self, losses: Mapping[str, TargetLoss], optim: OptimConfig) -> dict[str, AnyLoss]:
@@ -131,7 +149,7 @@ class ClassifierModule(lightning.LightningModule):
 
     def _losses(self, batch: Batch, model: nn.Module) -> dict[str, Tensor]:
         output, whole = gather_output(forward_in_chunks(model, batch, self.optim.chunks), batch)
-        return study_loss(
+        losses = study_loss(
             output,
             whole,
             targets=self.losses,
@@ -139,10 +157,14 @@ class ClassifierModule(lightning.LightningModule):
             optim=self.optim,
             aligner=self.model.aligner,
         )
+        if (teacher := self.carried.teacher) is not None:
+            losses["distillation"] = teacher.loss(output, batch)
+            losses["total"] = losses["total"] + teacher.config.weight * losses["distillation"]
+        return losses
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a schedule stepped a batch; pretrained weights have a rate of their own."""
-        parts = rate_groups(self.model, self.optim.learning_rate, rates=self.rates)
+        parts = rate_groups(self.model, self.optim.learning_rate, rates=self.carried.rates)
         if len(self.uncertain):
             learnt = {"params": list(self.uncertain.parameters()), "lr": self.optim.learning_rate, "weight_decay": 0.0}
             parts.append(learnt)
