@@ -74,10 +74,10 @@ def write_evaluation_report(
         "methods": _methods(evaluation),
         "forest": figures.forest_figure(evaluation),
         "roc": figures.roc_figure({name: evaluation.curves[name] for name in drawn}, drawn),
-        "main": words.condition_name(main),
+        "main": words.condition_name(main, among=evaluation.metrics),
         "calibration": figures.calibration_figure(main, evaluation.curves[main]),
         "bins": evaluation.curves[main].calibration,
-        "thresholds": {words.condition_name(k): v for k, v in evaluation.thresholds.items()},
+        "thresholds": {words.condition_name(k, among=evaluation.metrics): v for k, v in evaluation.thresholds.items()},
         "design": [*design, *evaluation.notes],
         "limits": [*limits, *_standing_limits(evaluation)],
         "provenance": provenance,
@@ -90,15 +90,16 @@ def _main_condition(evaluation: Evaluation) -> str:
 
 
 def _drawn(evaluation: Evaluation) -> dict[str, Estimate]:
-    """AUROC of every curve worth drawing; a constant has none."""
+    """AUROC of every curve worth drawing; a constant has none, and those of pairs of inputs would hide the others."""
     every = {**evaluation.metrics, **evaluation.baselines}
-    return {name: metrics["auroc"] for name, metrics in every.items() if name != "prevalence"}
+    return {name: metrics["auroc"] for name, metrics in every.items() if name != "prevalence" and "+" not in name}
 
 
 def _headline(evaluation: Evaluation, main: str) -> str:
     area = evaluation.metrics[main]["auroc"]
+    name = words.condition_name(main, among=evaluation.metrics).lower()
     return (
-        f"Shown one positive and one negative case at random, {words.condition_name(main).lower()} ranks the "
+        f"Shown one positive and one negative case at random, {name} ranks the "
         f"positive one higher in {100 * area.value:.0f} of 100 pairs "
         f"({100 * evaluation.level:g}% interval {100 * area.low:.0f} to {100 * area.high:.0f})."
     )
@@ -109,7 +110,8 @@ def _questions(evaluation: Evaluation) -> list[dict[str, str]]:
     asked = [(_QUESTIONS[name], f"fused - {name}") for name in _QUESTIONS]
     if evaluation.better_single:
         better = words.condition_name(evaluation.better_single).lower()
-        asked.append((f"Do both together beat the better one alone ({better})?", "lift"))
+        together = "all" if "table" in evaluation.metrics else "both"
+        asked.append((f"Do {together} together beat the better one alone ({better})?", "lift"))
     return [
         {
             "question": question,
@@ -136,7 +138,7 @@ def _against_baselines(evaluation: Evaluation) -> list[dict[str, str]]:
 def _rows(evaluation: Evaluation) -> list[dict[str, object]]:
     groups = [(evaluation.metrics, False), (evaluation.baselines, True)]
     return [
-        {"name": words.condition_name(name), "baseline": baseline, "metrics": metrics}
+        {"name": words.condition_name(name, among=evaluation.metrics), "baseline": baseline, "metrics": metrics}
         for group, baseline in groups
         for name, metrics in group.items()
     ]

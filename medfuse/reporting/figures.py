@@ -97,7 +97,7 @@ def forest_figure(evaluation: Evaluation) -> str:
     ]
     styles = _styles([name for name, _ in rows])
     return _forest(
-        [(condition_name(name), figures["auroc"]) for name, figures in rows],
+        [(condition_name(name, among=evaluation.metrics), figures["auroc"]) for name, figures in rows],
         [(colour, marker) for colour, _, marker in (styles[name] for name, _ in rows)],
         level=evaluation.level,
     )
@@ -170,7 +170,7 @@ def roc_figure(curves: Mapping[str, Curves], areas: Mapping[str, Estimate]) -> s
     styles = _styles(list(curves))
     for name, curve in curves.items():
         colour, dash, _ = styles[name]
-        label = f"{_shorten(condition_name(name))}, {number(areas[name].value)}"
+        label = f"{_shorten(condition_name(name, among=curves))}, {number(areas[name].value)}"
         axes.plot(
             curve.false_positive_rate,
             curve.true_positive_rate,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from medfuse.types import Comparison, Estimate
 
@@ -123,12 +123,14 @@ def inputs_name(modalities: Sequence[str]) -> str:
     return listed[:1].upper() + listed[1:]
 
 
-def condition_name(name: str) -> str:
+def condition_name(name: str, *, among: Collection[str] = ()) -> str:
     """Return a condition or baseline as a reader knows it.
 
     Parameters
     ----------
     name : str
+    among : collection of str
+        All conditions: they tell what is fused where it is more than image and report.
 
     Returns
     -------
@@ -138,7 +140,11 @@ def condition_name(name: str) -> str:
     --------
     >>> condition_name("fused"), condition_name("hand_made_shape")
     ('Image and report', 'Hand made shape')
+    >>> condition_name("fused", among=["fused", "image", "table"])
+    'Image and table'
     """
+    if name == "fused" and "table" in among:
+        return inputs_name([modality for modality in ("image", "text", "table") if modality in among])
     plain = name.replace("_", " ")
     return _CONDITIONS.get(name, plain[:1].upper() + plain[1:])
 

@@ -83,3 +83,17 @@ def test_same_evaluation_gives_the_same_bytes(tmp_path):
         for name in "ab"
     ]
     assert pages[0] == pages[1]
+
+
+def test_what_is_fused_of_three_modalities_is_named(tmp_path, read_page):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    names = ("image", "text", "table", "image+text", "image+table", "text+table", "fused")
+    table = pd.concat(
+        pd.DataFrame({"case_id": np.arange(60), "condition": name, "label": labels, "probability": rng.random(60)})
+        for name in names
+    )
+    page = read_page(write_evaluation_report(evaluate(table), tmp_path, title="t", provenance={}))
+    assert "Image, report and table" in page.text
+    assert "Do all together beat the better one alone" in page.text
+    assert "Image and report, without the table" in page.text
