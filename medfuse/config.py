@@ -92,16 +92,19 @@ class AttributeConfig(_Strict):
     ----------
     column : str
         Of the manifest.
+    kind : {"multiclass", "ordinal"}
+        ``"ordinal"`` if the classes rise, such as scores.
     classes : tuple of str
         Values of the column; any other value counts as unknown.
     """
 
     column: str
+    kind: Literal["multiclass", "ordinal"] = "multiclass"
     classes: Annotated[tuple[str, ...], Field(min_length=3)]
 
     def build(self) -> Target:
         """Return the column as a target whose name no real target has."""
-        return Target(f"attribute {self.column}", "multiclass", self.classes)
+        return Target(f"attribute {self.column}", self.kind, self.classes)
 
 
 class BaselineConfig(_Strict):

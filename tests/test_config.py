@@ -103,3 +103,20 @@ def test_a_multilabel_target_is_a_binary_one_a_label() -> None:
 def test_targets_that_cannot_be_told_apart_or_have_no_kind_are_refused(targets: list[object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config({"targets": targets})
+
+
+def test_an_attribute_may_rise_with_its_classes() -> None:
+    classes = ["1", "2", "3", "4"]
+    config = load_config(
+        {
+            "targets": [{"name": "x", "classes": ["no", "yes"]}],
+            "attributes": [
+                {"column": "margin", "kind": "ordinal", "classes": classes},
+                {"column": "b", "classes": classes},
+            ],
+        }
+    )
+    assert [(one.build().kind, one.build().n_outputs) for one in config.attributes] == [
+        ("ordinal", 3),
+        ("multiclass", 4),
+    ]
