@@ -188,7 +188,7 @@ def test_a_flag_s_part_goes_to_the_words_that_it_comes_from(flagged: Predictor, 
         difference = float(logit(*logit.inputs()) - logit(*logit.baselines()))
     assert explanation.image_map is not None
     total = float(explanation.image_map.sum()) + sum(score for _, _, score in explanation.token_scores)
-    assert total == pytest.approx(difference, rel=0.05, abs=1e-3)
+    assert total == pytest.approx(difference, rel=0.1, abs=1e-3)
 
 
 def test_flags_change_the_answer_and_survive_saving(
