@@ -6,8 +6,10 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from medfuse.config import load_config
+from medfuse.training.fitting import make_preprocessing
+from medfuse.types import Lesion, Study, Volume
 from pipelines import adrenal_record
-from pipelines.adrenal_record import CONFIG, accuracy_kernel, auroc_kernel, figures, on_test, page, write_page
+from pipelines.adrenal_record import CONFIG, SIZES, accuracy_kernel, auroc_kernel, figures, on_test, page, write_page
 
 
 @pytest.fixture
@@ -83,3 +85,14 @@ def test_a_seed_that_was_predicted_is_not_trained_again(tables, tmp_path, monkey
     tables[0].to_parquet(folder / f"{adrenal_record.config_digest(config)[:12]}_seed0.parquet", index=False)
     monkeypatch.setattr(adrenal_record, "fit", None)
     assert adrenal_record.predict(config, 0, folder=folder)["label"].sum() == tables[0]["label"].sum()
+
+
+def test_at_64_voxels_the_network_sees_the_means_of_blocks_of_two():
+    rng = np.random.default_rng(0)
+    voxels = rng.integers(0, 2, (64, 64, 64), dtype=np.uint8) * 255
+    config = load_config(CONFIG, overrides=SIZES["64"][1])
+    study = Study("s", "p", {"image": Volume(voxels, np.eye(4), unit="arbitrary")}, None, (Lesion("1"),))
+    image = make_preprocessing(config).prepare_image(study, study.lesions[0])
+    expected = voxels.reshape(32, 2, 32, 2, 32, 2).mean(axis=(1, 3, 5)) / 255
+    assert image is not None
+    assert np.abs(image[0].numpy() - expected).max() < 1 / 65535
