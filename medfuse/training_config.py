@@ -150,6 +150,8 @@ class AugmentConfig(_Strict):
         Turn a cubic box by right angles, which moves voxels without smoothing them.
     rotate_degrees, scale, translate : float
         Largest rotation about each axis in degrees, change of size as a share, and shift as a share of the box.
+    interpolation : {"linear", "nearest"}
+        Of these three. ``nearest`` keeps the shapes of masks as sharp as they are outside training.
     brightness, contrast, noise : float
         Largest shift of the values, largest change of their spread as a share, and greatest standard deviation
         of noise; values run from 0 to 1.
@@ -172,6 +174,7 @@ class AugmentConfig(_Strict):
     rotate_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
     translate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    interpolation: Literal["linear", "nearest"] = "linear"
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
     noise: Annotated[float, Field(ge=0, le=1)] = 0.0

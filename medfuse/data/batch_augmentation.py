@@ -62,7 +62,7 @@ def augment_batch(batch: Batch, config: AugmentConfig) -> Batch:
 
 
 def _moved(image: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
-    """Rotate about the three axes, scale and shift: linear interpolation, zeros from outside."""
+    """Rotate about the three axes, scale and shift; zeros come from outside."""
     signed = 2 * draws - 1
     angles = signed[:, :3] * math.radians(config.rotate_degrees)
     scales = 1 + signed[:, 3:6] * config.scale
@@ -79,7 +79,8 @@ def _moved(image: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:
         matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1) @ matrix
     theta = torch.cat([matrix, shifts[:, :, None]], dim=2)
     grid = F.affine_grid(theta, list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    mode = "bilinear" if config.interpolation == "linear" else "nearest"
+    return F.grid_sample(image, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def _recoloured(image: Tensor, draws: Tensor, config: AugmentConfig) -> Tensor:

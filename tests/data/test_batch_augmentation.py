@@ -87,6 +87,19 @@ def test_a_shift_moves_by_its_share_of_the_box() -> None:
     assert place == [[6, 6, 3]]
 
 
+def test_nearest_interpolation_keeps_a_mask_sharp() -> None:
+    mask = (torch.rand(1, 1, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    moved = {"rotate_degrees": 20.0, "scale": 0.1, "translate": 0.1}
+    before = batch(draws(at0=0.9, at1=0.2, at4=0.8, at7=0.3), images=mask)
+    sharp = augment_batch(before, AugmentConfig(**moved, interpolation="nearest")).image
+    blurred = augment_batch(before, AugmentConfig(**moved)).image
+    assert sharp.unique().tolist() == [0.0, 1.0]
+    assert not torch.equal(sharp, mask)
+    assert len(blurred.unique()) > 100
+    # Both are the same movement.
+    assert float((sharp - blurred).abs().mean()) < 0.6 * float((sharp - mask).abs().mean())
+
+
 def test_brightness_contrast_and_noise_follow_their_formulas() -> None:
     image = torch.rand(1, 1, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 0.4 + 0.3
     bright = augment_batch(batch(draws(at9=1.0), images=image), AugmentConfig(brightness=0.1)).image
