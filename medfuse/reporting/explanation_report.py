@@ -131,7 +131,7 @@ def _bars(prediction: Prediction) -> list[dict[str, object]]:
     return [
         {
             "name": inputs_name(prediction.modalities_used) if name == "fused" else condition_name(name),
-            "percent": round(100 * prediction.probabilities[name][index], 1),
+            "percent": 100 * prediction.probabilities[name][index],
             "main": name == prediction.condition,
         }
         for name in names

@@ -175,3 +175,10 @@ def test_the_fusion_s_own_weights_are_stated_where_it_has_any(tmp_path, read_pag
     assert "The fusion itself weighed: Image 0.25, Report 0.75; a weight is not an effect." in text
     text = read_page(write_explanation_report(explanation(), tmp_path / "b", provenance={})).text
     assert "The fusion itself weighed" not in text
+
+
+def test_an_answer_is_rounded_alike_wherever_it_stands(tmp_path, read_page):
+    found = prediction(fused=0.56531, image=0.9, text=0.1)
+    write_explanation_report(explanation(prediction=found), tmp_path, provenance={})
+    text = " ".join(read_page(tmp_path / "report.html").text.split())
+    assert "57%" in text and "56%" not in text
