@@ -19,6 +19,7 @@ from medfuse.models import Ensemble, StudyClassifier, build_model, self_containe
 from medfuse.tensors import NO_TABLE
 from medfuse.text import tokenizer_from_json
 from medfuse.types import Target
+from medfuse.whole_files import write_whole
 
 __all__ = ["Bundle", "build_for", "build_member_for", "load_bundle", "save_bundle"]
 
@@ -97,9 +98,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
     sums = _checksums(files)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in {**files, CHECKSUMS: sums.encode()}.items():
-        partial = folder / f".{name}.part"
-        partial.write_bytes(data)
-        partial.replace(folder / name)
+        write_whole(folder / name, data)
     if TOKENIZER not in files:
         (folder / TOKENIZER).unlink(missing_ok=True)
     return _model_id(sums)

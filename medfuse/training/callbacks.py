@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from medfuse.errors import MedfuseError
+from medfuse.whole_files import write_whole
 
 __all__ = ["KeepBest", "SeedSteps", "ShowEpochs", "StopInTime", "TimeUpError"]
 
@@ -124,10 +125,8 @@ class KeepBest(lightning.Callback):
 def _write(weights: Weights, folder: Path) -> None:
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".weights.part"
-    partial.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}))
-    partial.replace(folder / "weights.safetensors")
+    data = save({name: tensor.contiguous() for name, tensor in weights.items()})
+    write_whole(folder / "weights.safetensors", data)
 
 
 class TimeUpError(MedfuseError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from medfuse.errors import TrainingError
+from medfuse.whole_files import write_whole
 
 __all__ = ["SafetensorsIO", "SaveLast", "pack", "unpack"]
 
@@ -32,14 +32,7 @@ class SafetensorsIO(CheckpointIO):
         """Write a checkpoint in place of the one before."""
         tensors: dict[str, Tensor] = {}
         tree = pack(checkpoint, tensors)
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.part")
-        with partial.open("wb") as file:
-            file.write(save(tensors, metadata={STATE: json.dumps(tree)}))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        write_whole(Path(path), save(tensors, metadata={STATE: json.dumps(tree)}), durable=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint.

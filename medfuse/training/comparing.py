@@ -25,7 +25,8 @@ from medfuse.training.fitting import fit
 from medfuse.training.grids import Grid
 from medfuse.training.parts import split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
-from medfuse.training.runs import config_digest, read_cases, run_versions
+from medfuse.training.runs import config_digest, read_cases, run_versions, write_record
+from medfuse.whole_files import write_whole
 
 __all__ = ["Comparison", "compare", "compared_table"]
 
@@ -113,9 +114,7 @@ def compare(
     if grid.reference in refused:
         raise TrainingError(f"run {grid.reference!r}", refused[grid.reference], expected="a reference that trains")
     found = _compared([job for job in jobs if job.run not in refused], grid, refused)
-    partial = out / ".comparison.csv.part"
-    found.table.to_csv(partial, index=False)
-    partial.replace(out / "comparison.csv")
+    write_whole(out / "comparison.csv", found.table.to_csv(index=False).encode())
     return found
 
 
@@ -194,9 +193,7 @@ def run_job(job: Job, origin: Mapping[str, object]) -> float:
         "best_epoch": done.best_epoch,
         "epochs": len(done.history),
     }
-    partial = job.folder / f".{RECORD}.part"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(job.folder / RECORD)
+    write_record(job.folder, record)
     return seconds
 
 

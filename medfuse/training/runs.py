@@ -32,6 +32,7 @@ from medfuse.training.fitting import Fit, check_classes, fit, make_preprocessing
 from medfuse.training.parts import Parts, split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
 from medfuse.training.provenance import git_commit
+from medfuse.whole_files import write_whole
 
 __all__ = ["Run", "config_digest", "find_run", "read_cases", "run_versions", "train"]
 
@@ -202,9 +203,7 @@ def run_record(config: RunConfig, manifest: Manifest) -> dict[str, Any]:
 
 def write_record(out: Path, record: Mapping[str, Any]) -> None:
     """Write run.json, which says that a run is whole; it comes last and takes its name at once."""
-    partial = out / ".run.json.part"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / "run.json")
+    write_whole(out / "run.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
 def write_config(config: RunConfig, out: Path) -> None:

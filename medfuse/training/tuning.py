@@ -24,6 +24,7 @@ from medfuse.training.callbacks import StopInTime
 from medfuse.training.fitting import fit
 from medfuse.training.search import Space, Value, apply, check_space, describe_space, suggest
 from medfuse.training.tracking import LogEpochs, Tracked, tracked_run
+from medfuse.whole_files import write_whole
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -277,9 +278,7 @@ def _write(study: Study, config: RunConfig, out: Path) -> Search:
     first = min(complete, key=lambda row: row["validation_loss"])
     params: Mapping[str, Value] = _finished(study)[first["trial"]].params
     best = apply(config, params)
-    partial = out / f".{BEST}.part"
-    partial.write_text(yaml.safe_dump(best.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    partial.replace(out / BEST)
+    write_whole(out / BEST, yaml.safe_dump(best.model_dump(mode="json"), sort_keys=False).encode())
     return Search(best, first["validation_loss"], first["trial"], len(rows), len(rows) - len(complete))
 
 
