@@ -54,7 +54,7 @@ def write_comparison_report(
         Of the page.
     cases : ComparedCases
     costs : mapping of str to (float, float)
-        Seconds of a training and number of parameters, by model; baselines have none.
+        Seconds of a core a training and number of parameters, by model; baselines have none.
     design : sequence of str
         Sentences on what was trained on what.
     provenance : mapping of str to str

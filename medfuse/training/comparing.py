@@ -59,7 +59,7 @@ class Comparison:
     models : tuple of ComparedModel
         In the order of the grid, then the baselines.
     table : DataFrame
-        One row a model: its figures, the mean seconds of a training and the number of its parameters.
+        One row a model: its figures, the mean seconds of a core a training and the number of its parameters.
     n, n_positive, n_patients : int
         Cases that every model answered.
     refused : tuple of (run, reason)
@@ -173,13 +173,13 @@ def run_job(job: Job, origin: Mapping[str, object]) -> float:
     Returns
     -------
     float
-        Seconds of the training alone.
+        Seconds of a core for the training alone, whatever else the machine did meanwhile.
     """
     cases = _read(job.manifest, job.config.model_dump_json(exclude={"seed", "name", "optim", "augment", "compute"}))
-    started = time.monotonic()
+    started = time.process_time()
     parts = split_cases(cases, job.config.data, seed=job.config.seed)
     done = fit(job.config, train=parts.train, validation=parts.validation)
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     tables = [prediction_table(done.bundle, parts.validation, split="validation", fold=job.fold)]
     if job.on == "folds":  # otherwise the test cases stay unseen
         tables += [prediction_table(done.bundle, parts.test, split="test"), *baseline_tables(job.config, parts)]

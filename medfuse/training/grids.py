@@ -34,8 +34,10 @@ class Grid(BaseModel):
     seeds : tuple of int
     reference : str
         Run that the others are compared with.
+    shared : mapping of str to value
+        Overrides, by dotted key, of the configuration, for all runs.
     runs : mapping of str to mapping of str to value
-        Overrides, by dotted key, of each run.
+        Those of each run.
     grid : mapping of str to mapping of str to mapping
         Further runs: every combination of one choice an axis. By axis, by the choice's name, its overrides.
     """
@@ -47,6 +49,7 @@ class Grid(BaseModel):
     folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     reference: Name
+    shared: dict[Key, Any] = {}
     runs: dict[Name, dict[Key, Any]] = {}
     grid: dict[Name, dict[Name, dict[Key, Any]]] = {}
 
@@ -57,7 +60,7 @@ class Grid(BaseModel):
             for choices in product(*(axis.items() for axis in self.grid.values())):
                 name = "+".join(choice for choice, _ in choices)
                 found[name] = {key: value for _, values in choices for key, value in values.items()}
-        return found
+        return {name: {**self.shared, **values} for name, values in found.items()}
 
     def design(self) -> list[str]:
         """Return what a reader of the comparison must know, in sentences."""

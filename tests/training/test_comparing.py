@@ -41,6 +41,12 @@ def test_a_grid_makes_every_combination(written: Path) -> None:
     assert configs["image"].model.modalities == ("image",)
 
 
+def test_what_all_runs_share_gives_way_to_their_own(written: Path) -> None:
+    runs = {"both": {}, "long": {"optim.epochs": 3}}
+    _, configs = read_grid(write(written, reference="both", runs=runs, shared={"optim.epochs": 1}))
+    assert [config.optim.epochs for config in configs.values()] == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
