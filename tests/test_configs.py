@@ -9,8 +9,10 @@ import yaml
 
 from medfuse.config import load_config
 from medfuse.models import build_model
+from medfuse.training import read_grid
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+GRIDS = sorted((Path(__file__).parents[1] / "configs" / "grids").glob("*.yaml"))
 
 
 def test_there_are_configs() -> None:
@@ -40,3 +42,12 @@ def test_config_builds_its_model_for_any_modalities(path: Path, modalities: str)
         vocabulary_size=100,
     )
     assert model.modalities == config.model.modalities
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.name)
+def test_grid_names_runs_that_can_be_built(path: Path) -> None:
+    grid, configs = read_grid(path)
+    assert grid.reference in configs
+    for config in configs.values():
+        targets = [target.build() for target in (*config.targets, *config.attributes)]
+        build_model(config.model, targets=targets, in_channels=1, image_size=config.data.image.size, vocabulary_size=9)

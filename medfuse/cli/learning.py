@@ -123,7 +123,7 @@ def tune(
 
 def compare(
     *,
-    grid: Annotated[Path, typer.Option(help="YAML: config, on, folds, seeds, reference, runs, grid.")],
+    grid: Annotated[Path, typer.Option(help="YAML: config, evaluate_on, folds, seeds, reference, shared, runs, grid.")],
     out: Out,
     manifest: Annotated[Path | None, typer.Option(help="Instead of the config's manifest.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = 1,

@@ -103,7 +103,9 @@ def compare(
         If the reference's training failed.
     """
     jobs = [
-        Job(run, fold, seed, _of_job(config, fold, seed), manifest.path, grid.on, _folder(out, run, fold, seed))
+        Job(
+            run, fold, seed, _of_job(config, fold, seed), manifest.path, grid.evaluate_on, _folder(out, run, fold, seed)
+        )
         for run, config in configs.items()
         for fold in grid.folds
         for seed in grid.seeds

@@ -26,7 +26,7 @@ class Grid(BaseModel):
     ----------
     config : str
         The configuration that all runs share, relative to the grid's file.
-    on : {"validation", "folds"}
+    evaluate_on : {"validation", "folds"}
         ``"validation"``: the inner validation cases of each fold, for choosing among many; no test case is looked at.
         ``"folds"``: the test cases of each fold, predicted out of sample.
     folds : tuple of int
@@ -45,7 +45,7 @@ class Grid(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: str
-    on: Literal["validation", "folds"] = "validation"
+    evaluate_on: Literal["validation", "folds"] = "validation"
     folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     reference: Name
@@ -67,7 +67,7 @@ class Grid(BaseModel):
         folds, seeds = (", ".join(map(str, numbers)) for numbers in (self.folds, self.seeds))
         cases = (
             f"Figures are on the test cases of folds {folds}, each predicted by models that never saw its patient."
-            if self.on == "folds"
+            if self.evaluate_on == "folds"
             else f"Figures are on the inner validation cases of folds {folds}, where each epoch was chosen too: they "
             "are for choosing among models, and too good as an estimate. No test case was looked at."
         )

@@ -65,7 +65,7 @@ def test_a_wrong_grid_is_refused_by_its_key(written: Path, change: dict[str, Any
 def test_runs_are_compared_on_the_same_cases_and_trained_once(
     written: Path, toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid, configs = read_grid(write(written, reference="both", runs=RUNS, on="folds", folds=[0, 1], seeds=[0, 1]))
+    grid, configs = read_grid(write(written, reference="both", runs=RUNS, evaluate_on="folds", folds=[0, 1], seeds=[0, 1]))
     out = tmp_path / "out"
     found = compare(grid, configs, out=out, manifest=toy.manifest, workers=2)
     assert [one.name for one in found.models] == ["image", "both", "baseline_diameter"]
