@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         fit_calibration,
     )
     from medfuse.evaluation.common_space import into_common_space
+    from medfuse.evaluation.conformal import ConformalRule, conformal_sets, fit_conformal
     from medfuse.evaluation.delong import auroc, delong_test
     from medfuse.evaluation.evaluation import Curves, Evaluation, evaluate
     from medfuse.evaluation.leakage import explained_variance
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         similarity,
         zero_shot_probabilities,
     )
+    from medfuse.evaluation.venn_abers_intervals import VennAbersRule, fit_venn_abers, venn_abers_interval
 
 _HOME = {
     "accuracy": "metrics",
@@ -45,6 +47,8 @@ _HOME = {
     "calibration_curve": "calibration",
     "choose_threshold": "calibration",
     "compare_recall": "retrieval",
+    "conformal_sets": "conformal",
+    "ConformalRule": "conformal",
     "cross_fitted_logistic": "baselines",
     "Curves": "evaluation",
     "delong_test": "delong",
@@ -55,9 +59,11 @@ _HOME = {
     "find_ranks": "retrieval",
     "fit_calibration": "calibration",
     "fit_cca": "linear_maps",
+    "fit_conformal": "conformal",
     "fit_least_squares": "linear_maps",
     "fit_procrustes": "linear_maps",
     "fit_ridge": "linear_maps",
+    "fit_venn_abers": "venn_abers_intervals",
     "holm": "model_comparison",
     "into_common_space": "common_space",
     "join_ranks": "retrieval",
@@ -67,14 +73,18 @@ _HOME = {
     "sensitivity": "metrics",
     "similarity": "retrieval",
     "specificity": "metrics",
+    "venn_abers_interval": "venn_abers_intervals",
+    "VennAbersRule": "venn_abers_intervals",
     "zero_shot_probabilities": "retrieval",
 }
 
 __all__ = [
     "CalibrationBin",
     "ComparedModel",
+    "ConformalRule",
     "Curves",
     "Evaluation",
+    "VennAbersRule",
     "accuracy",
     "auprc",
     "auroc",
@@ -86,6 +96,7 @@ __all__ = [
     "choose_threshold",
     "compare_areas",
     "compare_recall",
+    "conformal_sets",
     "cross_fitted_logistic",
     "delong_test",
     "evaluate",
@@ -94,9 +105,11 @@ __all__ = [
     "find_ranks",
     "fit_calibration",
     "fit_cca",
+    "fit_conformal",
     "fit_least_squares",
     "fit_procrustes",
     "fit_ridge",
+    "fit_venn_abers",
     "holm",
     "into_common_space",
     "join_ranks",
@@ -106,6 +119,7 @@ __all__ = [
     "sensitivity",
     "similarity",
     "specificity",
+    "venn_abers_interval",
     "zero_shot_probabilities",
 ]
 

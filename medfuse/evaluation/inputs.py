@@ -8,7 +8,18 @@ from numpy.typing import ArrayLike, NDArray
 from medfuse.errors import DataError, LabelError, UsageError
 from medfuse.types import Array
 
-__all__ = ["binary_labels", "check_level", "cluster_codes", "finite_scores", "two_class_labels"]
+__all__ = [
+    "binary_labels",
+    "check_level",
+    "class_indices",
+    "class_probabilities",
+    "cluster_codes",
+    "finite_scores",
+    "two_class_labels",
+]
+
+ROW_SUM = 1e-4
+"""How far a row of probabilities may sum from 1: they may come from a file of few digits."""
 
 
 def binary_labels(labels: ArrayLike) -> NDArray[np.bool_]:
@@ -119,6 +130,77 @@ def finite_scores(scores: ArrayLike, n: int, *, where: str = "scores", unit_inte
     if unit_interval and (n_wrong := int(np.count_nonzero((values < 0) | (values > 1)))):
         raise DataError(where, f"found {n_wrong} of {n} outside [0, 1]", expected="probabilities")
     return values
+
+
+def class_indices(labels: ArrayLike, *, n_classes: int) -> NDArray[np.intp]:
+    """Return labels of several classes as indices.
+
+    Parameters
+    ----------
+    labels : array_like, shape (n,)
+        Whole numbers from 0, or booleans.
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+
+    Raises
+    ------
+    LabelError
+        If there is no label, or one that is no index of a class.
+
+    Examples
+    --------
+    >>> class_indices([0, 2], n_classes=2)
+    Traceback (most recent call last):
+    ...
+    medfuse.errors.LabelError: labels: found 1 of 2 that are no class index; expected whole numbers from 0 to 1
+    """
+    values = np.asarray(labels)
+    if values.ndim != 1 or values.size == 0:
+        raise LabelError("labels", f"found an array of shape {values.shape}", expected="one label a case, at least one")
+    expected = f"whole numbers from 0 to {n_classes - 1}"
+    if values.dtype.kind not in "biuf":
+        raise LabelError("labels", f"found values of type {values.dtype}", expected=expected)
+    wrong = ~np.isin(values, np.arange(n_classes))
+    if wrong.any():
+        raise LabelError("labels", f"found {wrong.sum()} of {values.size} that are no class index", expected=expected)
+    return values.astype(np.intp)
+
+
+def class_probabilities(probabilities: ArrayLike) -> Array:
+    """Return probabilities as float64, a row a case and a column a class.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (n, classes)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, classes)
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two columns, or rows do not sum to 1.
+
+    Examples
+    --------
+    >>> class_probabilities([[0.25, 0.75], [0.5, 0.25]])
+    Traceback (most recent call last):
+    ...
+    medfuse.errors.DataError: probabilities: found 1 of 2 rows that are no probabilities; expected rows that sum to 1
+    """
+    table = np.asarray(probabilities, dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] < 2 or not len(table):
+        found = f"found an array of shape {table.shape}"
+        raise DataError("probabilities", found, expected="(n, classes), two or more classes")
+    right = (table >= 0).all(axis=1) & (table <= 1).all(axis=1) & (np.abs(table.sum(axis=1) - 1) <= ROW_SUM)
+    if n_wrong := int(np.count_nonzero(~right)):
+        found = f"found {n_wrong} of {len(table)} rows that are no probabilities"
+        raise DataError("probabilities", found, expected="rows that sum to 1")
+    return table
 
 
 def cluster_codes(clusters: ArrayLike | None, n: int) -> NDArray[np.intp]:
