@@ -50,7 +50,7 @@ def train(
     for study_key, lesion_id, reason in loaded.refused:
         log.warning("refused %s %s: %s", study_key, lesion_id, reason)
     start = train_folds if settings.data.folds else train
-    run = start(settings, out=out, manifest=table, cases=loaded.cases, callbacks=watchers, resume=resume)
+    run = start(settings, out=out, manifest=table, cases=loaded, callbacks=watchers, resume=resume)
     if not run.is_complete:
         log.warning("the time was up after %d epochs; --resume goes on", run.n_epochs)
     elif run.model_id:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from medfuse.data.batch_augmentation import augment_batch
     from medfuse.data.batching import collate
     from medfuse.data.cases import Case, CaseSet, load_cases, to_samples
+    from medfuse.data.cohort_record import write_cohort
     from medfuse.data.dataset import CaseDataset
     from medfuse.data.filling import Filled, fill_store
     from medfuse.data.prepared import PreparedImage, Preparer, open_store
@@ -40,6 +41,7 @@ _HOME = {
     "open_store": "prepared",
     "text_variants": "text_variation",
     "to_samples": "cases",
+    "write_cohort": "cohort_record",
 }
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "open_store",
     "text_variants",
     "to_samples",
+    "write_cohort",
 ]
 
 

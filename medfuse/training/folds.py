@@ -13,7 +13,7 @@ import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
 
 from medfuse.config import RunConfig
-from medfuse.data import Case
+from medfuse.data import Case, CaseSet, write_cohort
 from medfuse.errors import DataError
 from medfuse.io import Manifest
 from medfuse.splits import fold_of
@@ -21,7 +21,16 @@ from medfuse.training.fitting import fit
 from medfuse.training.outcome import log_outcome
 from medfuse.training.parts import split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
-from medfuse.training.runs import Run, config_digest, run_record, test_figures, train, write_config, write_record
+from medfuse.training.runs import (
+    Run,
+    cases_of,
+    config_digest,
+    run_record,
+    test_figures,
+    train,
+    write_config,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from medfuse.training.tracking import Tracked
@@ -106,7 +115,7 @@ def train_folds(
     *,
     out: Path,
     manifest: Manifest,
-    cases: Sequence[Case],
+    cases: Sequence[Case] | CaseSet,
     callbacks: Sequence[lightning.Callback] = (),
     resume: bool = False,
 ) -> Run:
@@ -118,7 +127,8 @@ def train_folds(
         ``data.folds`` says how many.
     out : Path
     manifest : Manifest
-    cases : sequence of Case
+    cases : sequence of Case, or CaseSet
+        See `medfuse.training.train`.
     callbacks : sequence of lightning.Callback
         Of every fold; a limit of the time holds for all of them together.
     resume : bool
@@ -136,15 +146,17 @@ def train_folds(
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / "run.json").unlink(missing_ok=True)
-    cases = in_folds(config, cases)
-    numbers = sorted({int(case.row["fold"]) for case in cases})
+    members = in_folds(config, cases_of(cases))
+    loaded = replace(cases, cases=tuple(members)) if isinstance(cases, CaseSet) else None
+    given = loaded or members
+    numbers = sorted({int(case.row["fold"]) for case in members})
     runs: list[Run] = []
     with _tracked(config, out, manifest, resume=resume) as tracked:
         for fold in numbers:
             data = config.data.model_copy(update={"test_fold": fold, "folds": None})
             one = config.model_copy(update={"name": f"{config.name} fold {fold}", "data": data})
             folder = out / f"fold-{fold}"
-            runs.append(train(one, out=folder, manifest=manifest, cases=cases, callbacks=callbacks, resume=resume))
+            runs.append(train(one, out=folder, manifest=manifest, cases=given, callbacks=callbacks, resume=resume))
             if not runs[-1].is_complete:
                 break
         is_complete = len(runs) == len(numbers) and runs[-1].is_complete
@@ -170,8 +182,10 @@ def train_folds(
             "mlflow_run_id": tracked.run_id,
         }
         write_config(config, out)
+        targets = [target.build() for target in config.targets]
+        write_cohort(out, manifest=manifest, parts={"test": members}, targets=targets, loaded=loaded)
         write_record(out, record)
-        tracked.log_cases(cases, name="every fold", context="cross-validation")
+        tracked.log_cases(members, name="every fold", context="cross-validation")
         log_outcome(tracked, step=n_epochs)
     return Run(out, "", best, n_epochs, figures, is_complete)
 

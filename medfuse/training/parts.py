@@ -24,10 +24,15 @@ class Parts:
     test: tuple[Case, ...]
 
     def __post_init__(self) -> None:
-        for name in ("train", "validation", "test"):
-            if not getattr(self, name):
+        for name, cases in self.by_name.items():
+            if not cases:
                 raise DataError(f"{name} part", "found no case", expected="at least one labelled case")
-        check_no_patient_leaks({n: [c.patient_id for c in getattr(self, n)] for n in ("train", "validation", "test")})
+        check_no_patient_leaks({name: [c.patient_id for c in cases] for name, cases in self.by_name.items()})
+
+    @property
+    def by_name(self) -> dict[str, tuple[Case, ...]]:
+        """The three, by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 def split_cases(cases: Sequence[Case], data: DataConfig, *, seed: int) -> Parts:

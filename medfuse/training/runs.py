@@ -22,7 +22,7 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from medfuse.config import RunConfig, flatten
-from medfuse.data import Case, CaseSet, Preparer, load_cases, open_store
+from medfuse.data import Case, CaseSet, Preparer, load_cases, open_store, write_cohort
 from medfuse.errors import ConfigError
 from medfuse.evaluation import auroc
 from medfuse.inference import save_bundle
@@ -94,7 +94,7 @@ def train(
     *,
     out: Path,
     manifest: Manifest,
-    cases: Sequence[Case],
+    cases: Sequence[Case] | CaseSet,
     callbacks: Sequence[lightning.Callback] = (),
     resume: bool = False,
 ) -> Run:
@@ -107,7 +107,8 @@ def train(
         The run's folder; files of an earlier run in it are replaced.
     manifest : Manifest
         What the cases came from; its digest is recorded.
-    cases : sequence of Case
+    cases : sequence of Case, or CaseSet
+        A CaseSet says what was refused too, which the run then records.
     callbacks : sequence of lightning.Callback
         For progress, and a limit of the time.
     resume : bool
@@ -126,7 +127,8 @@ def train(
     TrainingError
         If a loss or gradient is not finite.
     """
-    parts = split_cases(cases, config.data, seed=config.seed)
+    loaded = cases if isinstance(cases, CaseSet) else None
+    parts = split_cases(cases_of(cases), config.data, seed=config.seed)
     check_classes("test", [case.targets for case in parts.test], [target.build() for target in config.targets])
     checkpoints = out / "checkpoints"
     if getattr(rank_zero_only, "rank", 0):  # the first process writes and tracks; the others only share the steps
@@ -142,6 +144,8 @@ def train(
             return finished
         check_origin(config, out, manifest)
     start_folder(config, out, manifest, keep=resume)
+    targets = [target.build() for target in config.targets]
+    write_cohort(out, manifest=manifest, parts=parts.by_name, targets=targets, loaded=loaded)
     digests = {"data_digest": manifest.digest, "config_digest": config_digest(config)}
     from medfuse.training import tracking
     from medfuse.training.outcome import log_outcome
@@ -166,7 +170,7 @@ def train(
         record: dict[str, Any] = {
             **run_record(config, manifest),
             "model_id": model_id,
-            "cases": {name: len(getattr(parts, name)) for name in ("train", "validation", "test")},
+            "cases": {name: len(members) for name, members in parts.by_name.items()},
             "best_epoch": done.best_epoch,
             "epochs": len(done.history),
             "is_complete": done.is_complete,
@@ -179,6 +183,11 @@ def train(
         log_outcome(tracked, step=len(done.history))
         tracked.log_model("model", model_id=model_id)
     return Run(out, model_id, done.best_epoch, len(done.history), figures, done.is_complete)
+
+
+def cases_of(cases: Sequence[Case] | CaseSet) -> Sequence[Case]:
+    """Return the cases of a CaseSet, or those given."""
+    return cases.cases if isinstance(cases, CaseSet) else cases
 
 
 def run_record(config: RunConfig, manifest: Manifest) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def test_the_folder_holds_every_file_of_the_contract(toy_run: Any) -> None:
     assert found == {
         "config.resolved.yaml",
         "run.json",
+        "cohort.json",
+        "cohort.parquet",
         "history.csv",
         "predictions.parquet",
         "checkpoints/best/weights.safetensors",
@@ -151,7 +153,8 @@ def test_a_failed_training_leaves_no_run_json_of_an_earlier_one(
     client = mlflow.MlflowClient(tracking_uri=uri)
     [failed] = client.search_runs([client.get_experiment_by_name("failing").experiment_id])
     assert failed.info.status == "FAILED"
-    assert sorted(path.name for path in out.iterdir()) == ["checkpoints", "config.resolved.yaml", "tracking.jsonl"]
+    found = {path.name for path in out.iterdir()}
+    assert found == {"checkpoints", "cohort.json", "cohort.parquet", "config.resolved.yaml", "tracking.jsonl"}
 
 
 def test_a_test_part_that_lacks_a_class_is_refused_before_anything_is_written(
