@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval lidc-comparison lock clean
 
 setup: $(READY)
 
@@ -62,6 +62,9 @@ performance: setup
 	-$(BIN)/python -m pipelines.benchmark_data
 	-$(BIN)/python -m pipelines.benchmark_training
 	$(BIN)/python -m pipelines.performance_page
+
+lidc-comparison: setup
+	$(BIN)/python -m pipelines.lidc_comparison
 
 retrieval: setup
 	$(BIN)/python -m pipelines.retrieval

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medfuse.evaluation.adjustment import adjust
     from medfuse.evaluation.baselines import cross_fitted_logistic, prevalence_baseline
     from medfuse.evaluation.calibration import (
         CalibrationBin,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation.leakage import explained_variance
     from medfuse.evaluation.linear_maps import fit_cca, fit_least_squares, fit_procrustes, fit_ridge
     from medfuse.evaluation.metrics import accuracy, auprc, brier, f1, sensitivity, specificity
+    from medfuse.evaluation.missing_modality import MissingPoint, missing_curve
     from medfuse.evaluation.model_comparison import ComparedModel, compare_areas, holm
     from medfuse.evaluation.predictions import case_table, check_predictions, read_predictions
     from medfuse.evaluation.retrieval import (
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "accuracy": "metrics",
+    "adjust": "adjustment",
     "auprc": "metrics",
     "auroc": "delong",
     "brier": "metrics",
@@ -67,6 +70,8 @@ _HOME = {
     "holm": "model_comparison",
     "into_common_space": "common_space",
     "join_ranks": "retrieval",
+    "missing_curve": "missing_modality",
+    "MissingPoint": "missing_modality",
     "prevalence_baseline": "baselines",
     "read_predictions": "predictions",
     "retrieval_figures": "retrieval",
@@ -84,8 +89,10 @@ __all__ = [
     "ConformalRule",
     "Curves",
     "Evaluation",
+    "MissingPoint",
     "VennAbersRule",
     "accuracy",
+    "adjust",
     "auprc",
     "auroc",
     "brier",
@@ -113,6 +120,7 @@ __all__ = [
     "holm",
     "into_common_space",
     "join_ranks",
+    "missing_curve",
     "prevalence_baseline",
     "read_predictions",
     "retrieval_figures",

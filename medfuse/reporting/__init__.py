@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from medfuse.reporting.comparison_report import ComparedCases, write_comparison_report
     from medfuse.reporting.evaluation_report import write_evaluation_report
     from medfuse.reporting.explanation_report import write_explanation_report
+    from medfuse.reporting.methods_report import methods_page, missing_reports_svg
     from medfuse.reporting.provenance import design_of, limits_of, read_provenance, read_settings
     from medfuse.reporting.retrieval_report import retrieval_page
 
@@ -17,6 +18,8 @@ _HOME = {
     "ComparedCases": "comparison_report",
     "design_of": "provenance",
     "limits_of": "provenance",
+    "methods_page": "methods_report",
+    "missing_reports_svg": "methods_report",
     "read_provenance": "provenance",
     "read_settings": "provenance",
     "retrieval_page": "retrieval_report",
@@ -30,6 +33,8 @@ __all__ = [
     "ComparedCases",
     "design_of",
     "limits_of",
+    "methods_page",
+    "missing_reports_svg",
     "read_provenance",
     "read_settings",
     "retrieval_page",

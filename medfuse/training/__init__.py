@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medfuse.training.callbacks import ShowEpochs, StopInTime
-    from medfuse.training.comparing import compare
+    from medfuse.training.comparing import compare, kept_predictions
     from medfuse.training.fitting import Fit, fit
     from medfuse.training.folds import cross_fit, train_folds
     from medfuse.training.grids import Grid, read_grid
@@ -34,6 +34,7 @@ _HOME = {
     "find_learning_rate": "learning_rate",
     "find_run": "runs",
     "fit": "fitting",
+    "kept_predictions": "comparing",
     "local_bundle": "mlflow_models",
     "read_cases": "runs",
     "read_grid": "grids",
@@ -61,6 +62,7 @@ __all__ = [
     "find_learning_rate",
     "find_run",
     "fit",
+    "kept_predictions",
     "local_bundle",
     "read_cases",
     "read_grid",

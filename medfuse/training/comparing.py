@@ -28,7 +28,7 @@ from medfuse.training.predictions import baseline_tables, prediction_table
 from medfuse.training.runs import config_digest, read_cases, run_versions, write_record
 from medfuse.whole_files import write_whole
 
-__all__ = ["Comparison", "compare", "compared_table"]
+__all__ = ["Comparison", "compare", "compared_table", "kept_predictions"]
 
 log = logging.getLogger("medfuse")
 BETWEEN = "#"
@@ -245,6 +245,32 @@ def _own_rows(job: Job, *, is_reference: bool) -> pd.DataFrame:
 def _costs(job: Job) -> dict[str, float]:
     record = json.loads((job.folder / RECORD).read_text(encoding="utf-8"))
     return {key: float(record[key]) for key in ("seconds", "parameters", "best_epoch")}
+
+
+def kept_predictions(out: Path, run: str, *, seed: int) -> pd.DataFrame:
+    """Return what the trainings of one run and seed answered, of all folds, under every condition.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of a comparison.
+    run : str
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        As contract.md's predictions table.
+
+    Raises
+    ------
+    TrainingError
+        If there are none.
+    """
+    kept = sorted((out / "trainings" / run).glob(f"fold-*-seed-{seed}/{PREDICTIONS}"))
+    if not kept:
+        raise TrainingError(f"run {run!r}", "found no predictions", expected=f"trainings from seed {seed}")
+    return pd.concat([pd.read_parquet(path) for path in kept], ignore_index=True)
 
 
 def compared_table(models: Sequence[ComparedModel]) -> pd.DataFrame:
