@@ -93,8 +93,8 @@ PROMPTS = {
 SCALE = 10.0
 NOTES = (
     "Out of fold, size normalised: each fold's test cases are looked for among themselves, by models that never saw"
-    f" their patients. `{RECORD}` is configs/lidc.yaml in batches of 64, trained to classify; the named aligners weigh ten times that."
-    f" `{CCA}`, the baseline, is linear CCA between fixed statistics of the boxes and counts of the words;"
+    f" their patients. `{RECORD}` is configs/lidc.yaml in batches of 64, trained to classify; the named aligners weigh"
+    f" ten times that. `{CCA}`, the baseline, is linear CCA between fixed statistics of the boxes and counts of words;"
     f" `{UNALIGNED}, then ...` maps the embeddings of a model without an aligner by closed forms. Both are fitted on"
     f" training cases, their options chosen on validation cases. Rebuilt by `{COMMAND}`.",
     "Zero-shot is the AUROC of an image's likeness to descriptions of a malignant against a benign look (run.json). The"
