@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from medfuse.tensors import Batch, Sample
@@ -19,6 +20,7 @@ def collate(
     modalities: tuple[str, ...],
     image_shape: tuple[int, int, int, int],
     targets: Sequence[str] = (),
+    token_multiple: int = 1,
 ) -> Batch:
     """Stack samples into a batch.
 
@@ -32,6 +34,8 @@ def collate(
         (C, I, J, K), for cases without an image.
     targets : sequence of str
         Names of the targets to stack.
+    token_multiple : int
+        L is a multiple of it, so that a text's answer does not change with the lengths of those beside it.
 
     Returns
     -------
@@ -45,6 +49,8 @@ def collate(
     >>> batch = collate([short, long], modalities=("text",), image_shape=(1, 2, 2, 2), targets=["grade"])
     >>> batch.token_mask.tolist(), batch.target_mask["grade"].tolist()
     ([[True, False], [True, True]], [True, False])
+    >>> collate([short], modalities=("text",), image_shape=(1, 2, 2, 2), token_multiple=4).token_ids.tolist()
+    [[5, 0, 0, 0]]
     """
     absent_image, absent_text = torch.zeros(image_shape), torch.zeros(1, dtype=torch.int64)
     has = {
@@ -56,13 +62,14 @@ def collate(
     n_flags = next((len(s.flags) for s in samples if s.flags is not None), 0)
     tokens = [absent_text if s.token_ids is None else s.token_ids for s in samples]
     mask = [torch.full((len(t),), known) for t, known in zip(tokens, has["text"], strict=True)]
+    more = (0, -max(map(len, tokens)) % token_multiple)
     n_draws = next((len(s.draws) for s in samples if s.draws is not None), 0)
     return Batch(
         cases=tuple(s.case for s in samples),
         modalities=modalities,
         image=torch.stack([absent_image if s.image is None else s.image for s in samples]),
-        token_ids=pad_sequence(tokens, batch_first=True),
-        token_mask=pad_sequence(mask, batch_first=True),
+        token_ids=F.pad(pad_sequence(tokens, batch_first=True), more),
+        token_mask=F.pad(pad_sequence(mask, batch_first=True), more),
         flags=torch.stack([torch.zeros(n_flags) if s.flags is None else s.flags for s in samples]),
         present=torch.tensor([[has[m][b] for m in modalities] for b in range(len(samples))]),
         targets={name: torch.tensor([s.targets.get(name, 0) for s in samples]) for name in targets},

@@ -18,6 +18,8 @@ from medfuse.types import Prediction, Study, answering
 __all__ = ["Predictor", "modalities_of", "predict_logits"]
 
 BATCH_SIZE = 32
+TOKEN_MULTIPLE = 64
+"""Tokens of a batch are padded to a multiple of it: texts of one such length are summed alike, whatever is beside."""
 
 
 class Predictor:
@@ -136,6 +138,7 @@ def predict_logits(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[
                 samples[start : start + BATCH_SIZE],
                 modalities=preprocessing.modalities,
                 image_shape=preprocessing.image_shape,
+                token_multiple=TOKEN_MULTIPLE,
             )
             for condition, kept in conditions.items():
                 for name, logits in bundle.model(batch.only(*kept)).logits.items():
