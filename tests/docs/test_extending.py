@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+BLOCKS = re.findall(
+    r"```(\w+)\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), flags=re.DOTALL
+)
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the page's package is installed."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    code = {language: text for language, text in BLOCKS}
+    code = dict(BLOCKS)
     (source / "maximum_fusion.py").write_text(code["python"])
     (source / "pyproject.toml").write_text(code["toml"])
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
@@ -34,7 +36,9 @@ def run(environment: dict[str, str], *arguments: str) -> str:
 
 def test_an_installed_fusion_is_listed_with_its_option(environment: dict[str, str]) -> None:
     shown = run(environment, "-c", "from medfuse.cli import main; main(['models'])")
-    assert "  maximum: Keep, of each number, the largest among the modalities that a case has.\n      scale = 1.0" in shown
+    assert (
+        "  maximum: Keep, of each number, the largest among the modalities that a case has.\n      scale = 1.0" in shown
+    )
 
 
 def test_an_installed_fusion_is_held_to_the_contract(environment: dict[str, str]) -> None:
