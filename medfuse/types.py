@@ -23,6 +23,7 @@ __all__ = [
     "Explanation",
     "Finding",
     "Lesion",
+    "OUT_OF_DISTRIBUTION",
     "Prediction",
     "RadiologyReport",
     "ReportText",
@@ -32,6 +33,7 @@ __all__ = [
     "StoredVolume",
     "Study",
     "Target",
+    "UNCERTAIN",
     "Unit",
     "Volume",
     "answering",
@@ -42,6 +44,8 @@ Unit = Literal["HU", "arbitrary"]
 Status = Literal["present", "absent", "uncertain", "historical"]
 Slices = tuple[slice, slice, slice]
 """A part of a volume, along I, J and K."""
+OUT_OF_DISTRIBUTION, UNCERTAIN = "out of distribution", "uncertain"
+"""Flags of a prediction: its image is unlike the training images; its interval reaches over the threshold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -468,7 +472,22 @@ class Prediction:
     modalities_used : tuple of str
     model_id : str
     flags : tuple of str
-        For example ``"missing report"``.
+        For example ``"missing report"``, `OUT_OF_DISTRIBUTION` or `UNCERTAIN`.
+    intervals : mapping of str to tuple of (low, high)
+        By condition, one a class; a condition that has none is left out.
+    interval_kind : str
+        How the intervals were made, for example ``"Venn-Abers"``; empty if there is none.
+    sets : mapping of str to tuple of str
+        By condition, the classes of a conformal prediction set, in the order of ``classes``; a condition that has none
+        is left out.
+    set_level : float
+        Share of new cases whose set is promised to hold the true class; 0 if there is no set.
+    novelty : float, optional
+        How unlike the training images the image is, as a multiple of the most that is still called like them; None if
+        that is not known.
+    spread : tuple of (low, high)
+        One a class: the least and the most probable that a member of the ensemble finds it, under the condition that
+        answers; empty if the model is no ensemble.
     """
 
     case: CaseId
@@ -479,6 +498,12 @@ class Prediction:
     modalities_used: tuple[str, ...]
     model_id: str
     flags: tuple[str, ...] = ()
+    intervals: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    interval_kind: str = ""
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    set_level: float = 0.0
+    novelty: float | None = None
+    spread: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         for condition, values in self.probabilities.items():
@@ -493,6 +518,17 @@ class Prediction:
     def condition(self) -> str:
         """The condition that answers: ``"fused"`` if there, else the one of most modalities."""
         return answering(self.probabilities)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Interval of the last class, the positive one of a binary target, under the condition that answers."""
+        found = self.intervals.get(self.condition)
+        return None if found is None else found[-1]
+
+    @property
+    def prediction_set(self) -> tuple[str, ...] | None:
+        """Prediction set under the condition that answers; it may be empty."""
+        return self.sets.get(self.condition)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -136,3 +136,15 @@ def test_map_on_another_grid_than_its_image_is_refused() -> None:
 def test_interval_upside_down_is_refused() -> None:
     with pytest.raises(DataError, match="low above high"):
         Estimate("auroc", 0.5, 0.6, 0.4, 10, 5, "DeLong")
+
+
+def test_interval_and_set_are_those_of_the_answer() -> None:
+    found = replace(
+        PREDICTION,
+        intervals={"image": ((0.4, 0.6), (0.4, 0.6)), "fused": ((0.1, 0.3), (0.7, 0.9))},
+        sets={"image": ("no", "yes"), "fused": ("yes",)},
+    )
+    assert found.interval == (0.7, 0.9)
+    assert found.prediction_set == ("yes",)
+    assert PREDICTION.interval is None
+    assert PREDICTION.prediction_set is None
