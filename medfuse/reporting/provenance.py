@@ -4,13 +4,39 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from medfuse.config import RunConfig, load_config
 from medfuse.errors import UsageError
+from medfuse.reporting.catalogue import open_catalogue
 
-__all__ = ["design_of", "limits_of", "read_provenance", "read_settings"]
+if TYPE_CHECKING:
+    from medfuse.reporting.catalogue import Catalogue
+
+__all__ = ["design_of", "limits_of", "read_provenance", "read_record", "read_settings", "stamp_of"]
 
 SHOWN = ("name", "model_id", "config_digest", "data_digest", "seed", "git_commit", "python", "command")
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """Read a run's run.json.
+
+    Parameters
+    ----------
+    run : Path
+        A run's folder.
+
+    Raises
+    ------
+    UsageError
+        If there is no readable run.json.
+    """
+    try:
+        record: dict[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        stamp_of(record)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UsageError("run", "found no readable run.json", expected="a folder that medfuse train made") from error
+    return record
 
 
 def read_provenance(run: Path) -> dict[str, str]:
@@ -30,12 +56,28 @@ def read_provenance(run: Path) -> dict[str, str]:
     UsageError
         If there is no readable run.json.
     """
-    try:
-        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-        return {**{key: str(record[key]) for key in SHOWN if record.get(key) not in ("", None)}, "versions": versions}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise UsageError("run", "found no readable run.json", expected="a folder that medfuse train made") from error
+    return stamp_of(read_record(run))
+
+
+def stamp_of(record: dict[str, Any]) -> dict[str, str]:
+    """Return what a reader needs to repeat a run, from its record.
+
+    Parameters
+    ----------
+    record : dict
+        Of run.json.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> stamp_of({"seed": 0, "versions": {"numpy": "2.4"}})
+    {'seed': '0', 'versions': 'numpy 2.4'}
+    """
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return {**{key: str(record[key]) for key in SHOWN if record.get(key) not in ("", None)}, "versions": versions}
 
 
 def read_settings(run: Path) -> RunConfig:
@@ -54,12 +96,14 @@ def read_settings(run: Path) -> RunConfig:
     return load_config(run / "config.resolved.yaml")
 
 
-def design_of(config: RunConfig) -> list[str]:
+def design_of(config: RunConfig, say: Catalogue | None = None) -> list[str]:
     """Return what a reader must know of how a run was made, from its configuration alone.
 
     Parameters
     ----------
     config : RunConfig
+    say : Catalogue, optional
+        By default the English one.
 
     Returns
     -------
@@ -72,34 +116,33 @@ def design_of(config: RunConfig) -> list[str]:
     >>> design_of(config)[1]
     'Of the reports the model reads the sections findings, impression.'
     """
+    say = say or open_catalogue("en")
     data, text = config.data, config.data.text
-    which = "the manifest's split" if data.test_fold is None else f"fold {data.test_fold} of the manifest"
-    tested = (
-        f"Each of {data.folds} folds was tested by a model that never saw its patients."
-        if data.folds
-        else f"The test part is {which}; no patient is in two parts."
-    )
-    share = f"{data.validation_fraction:.0%} of the other patients"
-    sentences = [f"{tested} Epoch, calibration and threshold were chosen on {share}."]
+    if data.folds:
+        tested = say("design.folds", n=data.folds)
+    elif data.test_fold is None:
+        tested = say("design.split")
+    else:
+        tested = say("design.fold", fold=data.test_fold)
+    share = f"{data.validation_fraction:.0%}"
+    sentences = [f"{tested}{say('sentence.gap')}{say('design.chosen', share=share)}"]
     if "text" in config.model.modalities:
-        parts = f"the sections {', '.join(text.sections)}" if text.sections else "the whole text"
-        sentences.append(f"Of the reports the model reads {parts}.")
+        sections = say("design.sections", sections=", ".join(text.sections))
+        sentences.append(sections if text.sections else say("design.whole_text"))
         if text.mask_terms:
-            terms = ", ".join(text.mask_terms)
-            sentences.append(
-                f"The model never reads these words or their synonyms: {terms}."
-                if text.mask == "always"
-                else f"Where label words are masked, these words and their synonyms are: {terms}."
-            )
+            masked = "always" if text.mask == "always" else "compare"
+            sentences.append(say(f"design.masked_{masked}", terms=", ".join(text.mask_terms)))
     return sentences
 
 
-def limits_of(config: RunConfig) -> list[str]:
+def limits_of(config: RunConfig, say: Catalogue | None = None) -> list[str]:
     """Return what the origin of a run's labels forbids to conclude.
 
     Parameters
     ----------
     config : RunConfig
+    say : Catalogue, optional
+        By default the English one.
 
     Returns
     -------
@@ -112,12 +155,6 @@ def limits_of(config: RunConfig) -> list[str]:
     >>> len(limits_of(load_config({"targets": [target]})))
     1
     """
-    reads_text = "text" in config.model.modalities
-    return [
-        f"The labels of {target.name} were read from the very reports that the model reads: a figure with the report "
-        "shows that the model finds the label's words again, not that it finds disease."
-        if reads_text
-        else f"The labels of {target.name} were read from reports: they hold the mistakes of that reading."
-        for target in config.targets
-        if target.labels_from == "report"
-    ]
+    say = say or open_catalogue("en")
+    key = "limit.labels_read" if "text" in config.model.modalities else "limit.labels_from_reports"
+    return [say(key, target=target.name) for target in config.targets if target.labels_from == "report"]
