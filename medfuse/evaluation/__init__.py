@@ -12,16 +12,16 @@ if TYPE_CHECKING:
         CalibrationBin,
         calibrated_loss,
         calibration_curve,
-        choose_threshold,
         fit_calibration,
     )
+    from medfuse.evaluation.calls import accuracy, f1, sensitivity, specificity
     from medfuse.evaluation.common_space import into_common_space
     from medfuse.evaluation.conformal import ConformalRule, conformal_sets, fit_conformal
     from medfuse.evaluation.delong import auroc, delong_test
     from medfuse.evaluation.evaluation import Curves, Evaluation, evaluate
     from medfuse.evaluation.leakage import explained_variance
     from medfuse.evaluation.linear_maps import fit_cca, fit_least_squares, fit_procrustes, fit_ridge
-    from medfuse.evaluation.metrics import accuracy, auprc, brier, f1, sensitivity, specificity
+    from medfuse.evaluation.metrics import auprc, brier
     from medfuse.evaluation.missing_modality import MissingPoint, missing_curve
     from medfuse.evaluation.model_comparison import ComparedModel, compare_areas, holm
     from medfuse.evaluation.predictions import case_table, check_predictions, read_predictions
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
         similarity,
         zero_shot_probabilities,
     )
+    from medfuse.evaluation.thresholds import choose_threshold
     from medfuse.evaluation.venn_abers_intervals import VennAbersRule, fit_venn_abers, venn_abers_interval
 
 _HOME = {
-    "accuracy": "metrics",
+    "accuracy": "calls",
     "adjust": "adjustment",
     "auprc": "metrics",
     "auroc": "delong",
@@ -48,7 +49,7 @@ _HOME = {
     "compare_areas": "model_comparison",
     "ComparedModel": "model_comparison",
     "calibration_curve": "calibration",
-    "choose_threshold": "calibration",
+    "choose_threshold": "thresholds",
     "compare_recall": "retrieval",
     "conformal_sets": "conformal",
     "ConformalRule": "conformal",
@@ -58,7 +59,7 @@ _HOME = {
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "explained_variance": "leakage",
-    "f1": "metrics",
+    "f1": "calls",
     "find_ranks": "retrieval",
     "fit_calibration": "calibration",
     "fit_cca": "linear_maps",
@@ -75,9 +76,9 @@ _HOME = {
     "prevalence_baseline": "baselines",
     "read_predictions": "predictions",
     "retrieval_figures": "retrieval",
-    "sensitivity": "metrics",
+    "sensitivity": "calls",
     "similarity": "retrieval",
-    "specificity": "metrics",
+    "specificity": "calls",
     "venn_abers_interval": "venn_abers_intervals",
     "VennAbersRule": "venn_abers_intervals",
     "zero_shot_probabilities": "retrieval",

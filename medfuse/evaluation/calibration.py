@@ -1,9 +1,8 @@
-"""Probabilities that mean what they say: temperature, threshold, reliability."""
+"""Probabilities that mean what they say: temperature, isotonic steps, reliability."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,8 +10,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from medfuse.errors import DataError, LabelError, UsageError
-from medfuse.evaluation.inputs import binary_labels, finite_scores, two_class_labels
-from medfuse.evaluation.metrics import wilson_interval
+from medfuse.evaluation.calibration_figures import bins_of
+from medfuse.evaluation.calls import share
+from medfuse.evaluation.inputs import binary_labels, cluster_codes, finite_scores
 from medfuse.types import Array, Estimate
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "CalibrationBin",
     "calibrated_loss",
     "calibration_curve",
-    "choose_threshold",
     "fit_calibration",
 ]
 
@@ -166,55 +165,13 @@ def _class_index(labels: ArrayLike, logits: Array) -> NDArray[np.int64]:
     return index
 
 
-def choose_threshold(
-    labels: ArrayLike, probabilities: ArrayLike, *, criterion: Literal["youden", "f1"] = "youden"
-) -> float:
-    """Return the threshold that is best on these cases; choose it on validation cases only.
-
-    Parameters
-    ----------
-    labels : array_like, shape (n,)
-        0 or 1, both present.
-    probabilities : array_like, shape (n,)
-        In [0, 1].
-    criterion : {"youden", "f1"}
-        What is made largest: sensitivity + specificity - 1, or F1.
-
-    Returns
-    -------
-    float
-        In [0, 1]; a case is called positive at or above it. Cuts lie midway between neighbouring
-        probabilities, so that a case barely moved keeps its call; of equal cuts the one nearest 0.5 is taken.
-
-    Raises
-    ------
-    LabelError
-        If a class is absent.
-
-    Examples
-    --------
-    >>> choose_threshold([0, 0, 1, 1], [0.125, 0.25, 0.75, 0.875])
-    0.5
-    """
-    if criterion not in ("youden", "f1"):
-        raise UsageError("criterion", f"found {criterion!r}", expected="'youden' or 'f1'")
-    positive = two_class_labels(labels)
-    values = finite_scores(probabilities, positive.size, where="probabilities", unit_interval=True)
-    distinct, which = np.unique(values, return_inverse=True)
-    hits = np.bincount(which, weights=positive)[::-1].cumsum()[::-1]  # positives at or above each value
-    calls = np.bincount(which)[::-1].cumsum()[::-1]
-    n_positive = positive.sum()
-    if criterion == "youden":
-        gain = hits / n_positive - (calls - hits) / (positive.size - n_positive)
-    else:
-        gain = 2 * hits / (calls + n_positive)
-    cuts = np.concatenate([[distinct[0]], (distinct[1:] + distinct[:-1]) / 2])
-    best = cuts[np.isclose(gain, gain.max(), rtol=0, atol=1e-12)]
-    return float(best[np.argmin(np.abs(best - 0.5))])
-
-
 def calibration_curve(
-    labels: ArrayLike, probabilities: ArrayLike, *, n_bins: int = 10, level: float = 0.95
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    n_bins: int = 10,
+    level: float = 0.95,
+    clusters: ArrayLike | None = None,
 ) -> tuple[CalibrationBin, ...]:
     """Return the reliability curve: predicted against observed share of positives.
 
@@ -228,6 +185,8 @@ def calibration_curve(
         Bins of nearly equal numbers of cases; equal probabilities share a bin, so there may be fewer.
     level : float
         Confidence level in (0, 1).
+    clusters : array_like, shape (n,), optional
+        The patient of each case, where patients repeat.
 
     Returns
     -------
@@ -249,15 +208,11 @@ def calibration_curve(
         raise UsageError("n_bins", f"found {n_bins}", expected="1 or more")
     positive = binary_labels(labels)
     values = finite_scores(probabilities, positive.size, where="probabilities", unit_interval=True)
-    last = np.arange(1, n_bins) * values.size // n_bins - 1  # rank of the last case of each bin
-    edges = np.unique(np.sort(values)[last[last >= 0]])
-    which = np.searchsorted(edges, values, side="left")
+    which = bins_of(values, n_bins)
+    codes = None if clusters is None else cluster_codes(clusters, values.size)
     bins = []
-    for index in np.unique(which):
+    for index in range(int(which.max()) + 1):
         inside = which == index
-        n, n_positive = int(inside.sum()), int(positive[inside].sum())
-        share = n_positive / n
-        low, high = wilson_interval(share, n, level=level)
-        observed = Estimate("observed", share, low, high, n, n_positive, f"Wilson {100 * level:g}%")
+        observed = share("observed", positive, inside, positive, codes=codes, level=level)
         bins.append(CalibrationBin(float(values[inside].mean()), observed))
     return tuple(bins)

@@ -15,10 +15,11 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from medfuse.errors import UsageError
+from medfuse.evaluation.influence import Influence
 from medfuse.evaluation.inputs import check_level, cluster_codes, finite_scores, two_class_labels
 from medfuse.types import Array, Comparison, Estimate
 
-__all__ = ["auroc", "clustered_areas", "delong_test", "newcombe_interval"]
+__all__ = ["auroc", "auroc_influence", "clustered_areas", "delong_test", "newcombe_interval", "placements"]
 
 
 def auroc(
@@ -74,7 +75,7 @@ def auroc(
         raise UsageError("method", f"found {method!r}", expected="'logit-delong' or 'delong'")
     positive = two_class_labels(labels)
     n, n_positive = positive.size, int(positive.sum())
-    areas, covariance = clustered_areas(positive, finite_scores(scores, n)[None], cluster_codes(clusters, n))
+    areas, covariance = clustered_areas(positive, finite_scores(scores, n)[None], _codes(clusters, n))
     area, variance = float(areas[0]), float(covariance[0, 0])
     by_patient = "" if clusters is None else ", clustered by patient"
     z = float(norm.ppf((1 + level) / 2))
@@ -142,7 +143,7 @@ def delong_test(
     n, n_positive = positive.size, int(positive.sum())
     a = finite_scores(scores_a, n, where="scores_a")
     b = finite_scores(scores_b, n, where="scores_b")
-    areas, covariance = clustered_areas(positive, np.stack([a, b]), cluster_codes(clusters, n))
+    areas, covariance = clustered_areas(positive, np.stack([a, b]), _codes(clusters, n))
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     z = float(norm.ppf((1 + level) / 2))
@@ -202,15 +203,15 @@ def newcombe_interval(area: float, *, n_positive: int, n_negative: int, level: f
     return low, high
 
 
-def clustered_areas(positive: NDArray[np.bool_], scores: Array, codes: NDArray[np.intp]) -> tuple[Array, Array]:
+def clustered_areas(positive: NDArray[np.bool_], scores: Array, codes: NDArray[np.intp] | None) -> tuple[Array, Array]:
     """Return the areas of several scores of the same cases, and their covariance.
 
     Parameters
     ----------
     positive : ndarray of bool, shape (n,)
     scores : ndarray, shape (K, n)
-    codes : ndarray of int, shape (n,)
-        The cluster (patient) of each case, 0, 1, ...
+    codes : ndarray of int, shape (n,), optional
+        The cluster (patient) of each case, 0, 1, ...; without it each case is its own.
 
     Returns
     -------
@@ -218,15 +219,17 @@ def clustered_areas(positive: NDArray[np.bool_], scores: Array, codes: NDArray[n
     covariance : ndarray, shape (K, K)
         NaN where a class has one cluster only.
     """
-    placements = [_placements(row[positive], row[~positive]) for row in scores]
-    of_positive = np.stack([v10 for v10, _ in placements])
-    of_negative = np.stack([v01 for _, v01 in placements])
+    placed = np.stack([placements(positive, row) for row in scores])
+    of_positive, of_negative = placed[:, positive], placed[:, ~positive]
     areas = of_positive.mean(axis=1)
-    n_clusters = int(codes.max()) + 1
-    c10, c01 = codes[positive], codes[~positive]
-    d10 = _sum_by(of_positive - areas[:, None], c10, n_clusters) / c10.size
-    d01 = _sum_by(of_negative - areas[:, None], c01, n_clusters) / c01.size
-    n10, n01 = np.unique(c10).size, np.unique(c01).size
+    d10 = (of_positive - areas[:, None]) / of_positive.shape[1]
+    d01 = (of_negative - areas[:, None]) / of_negative.shape[1]
+    if codes is None:
+        n10, n01, n_clusters = d10.shape[1], d01.shape[1], positive.size
+    else:
+        c10, c01, n_clusters = codes[positive], codes[~positive], int(codes.max()) + 1
+        d10, d01 = _sum_by(d10, c10, n_clusters), _sum_by(d01, c01, n_clusters)
+        n10, n01 = (int(np.count_nonzero(np.bincount(c, minlength=n_clusters))) for c in (c10, c01))
     if min(n10, n01) < 2:
         return areas, np.full((len(areas), len(areas)), np.nan)
     covariance = n10 / (n10 - 1) * d10 @ d10.T + n01 / (n01 - 1) * d01 @ d01.T
@@ -236,12 +239,76 @@ def clustered_areas(positive: NDArray[np.bool_], scores: Array, codes: NDArray[n
     return areas, covariance
 
 
-def _placements(of_positive: Array, of_negative: Array) -> tuple[Array, Array]:
-    """Share of the other class that each case outranks, ties half: V10 (positives), V01 (negatives)."""
-    up, down = np.sort(of_positive), np.sort(of_negative)
-    v10 = (np.searchsorted(down, of_positive, "left") + np.searchsorted(down, of_positive, "right")) / 2
-    v01 = (np.searchsorted(up, of_negative, "left") + np.searchsorted(up, of_negative, "right")) / 2
-    return v10 / down.size, 1 - v01 / up.size
+def auroc_influence(positive: NDArray[np.bool_], scores: Array) -> Influence:
+    """Return the area under the ROC curve with the influence of each case.
+
+    Parameters
+    ----------
+    positive : ndarray of bool, shape (n,)
+        Both classes present.
+    scores : ndarray, shape (n,)
+
+    Returns
+    -------
+    Influence
+
+    Examples
+    --------
+    >>> figure = auroc_influence(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]))
+    >>> round(figure.value, 3), bool(abs(figure.by_case.sum()) < 1e-12)
+    (0.75, True)
+    """
+    placed = placements(positive, scores)
+    n_positive = int(positive.sum())
+    area = float(placed[positive].mean())
+    by_case = (placed - area) / np.where(positive, n_positive, positive.size - n_positive)
+    return Influence("auroc", area, by_case, "logit")
+
+
+def placements(positive: NDArray[np.bool_], scores: Array) -> Array:
+    """Return the share of the other class that each case outranks if positive, or is outranked by; ties count half.
+
+    Parameters
+    ----------
+    positive : ndarray of bool, shape (n,)
+        Both classes present.
+    scores : ndarray, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        The mean over either class is the area under the ROC curve.
+
+    Examples
+    --------
+    >>> placements(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.8, 0.1])).tolist()
+    [1.0, 0.75, 0.75, 1.0]
+    """
+    n = positive.size
+    order = np.argsort(scores)
+    rising, hit = scores[order], positive[order]
+    below = np.zeros(n + 1, dtype=np.int64)  # positives before each place
+    np.cumsum(hit, out=below[1:])
+    n_positive = int(below[-1])
+    is_first = np.ones(n, dtype=bool)
+    np.not_equal(rising[1:], rising[:-1], out=is_first[1:])
+    if is_first.all():
+        under = below[:-1].astype(np.float64)
+        share = np.where(hit, (np.arange(n) - under) / (n - n_positive), 1 - under / n_positive)
+    else:
+        first = np.flatnonzero(is_first)
+        last = np.append(first[1:], n)
+        ties = np.repeat(np.arange(first.size), last - first)
+        under = (below[first] + below[last]) / 2
+        of_positive, of_negative = ((first + last) / 2 - under) / (n - n_positive), 1 - under / n_positive
+        share = np.where(hit, of_positive[ties], of_negative[ties])
+    placed = np.empty(n)
+    placed[order] = share
+    return placed
+
+
+def _codes(clusters: ArrayLike | None, n: int) -> NDArray[np.intp] | None:
+    return None if clusters is None else cluster_codes(clusters, n)
 
 
 def _sum_by(values: Array, codes: NDArray[np.intp], n_clusters: int) -> Array:

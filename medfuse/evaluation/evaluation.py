@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfuse.errors import LabelError, ManifestError, UsageError
+from medfuse.evaluation import calls as c
 from medfuse.evaluation import metrics as m
 from medfuse.evaluation.baselines import prevalence_baseline
 from medfuse.evaluation.calibration import CalibrationBin, calibration_curve
@@ -276,10 +277,10 @@ def _figures(cases: CaseTable, probabilities: Array, cuts: Array, *, level: floa
     return {
         "auroc": auroc(labels, probabilities, level=level, clusters=clusters),
         "auprc": m.auprc(labels, probabilities, level=level, clusters=clusters),
-        "f1": m.f1(labels, calls, level=level, clusters=clusters),
-        "accuracy": m.accuracy(labels, calls, level=level, clusters=clusters),
-        "sensitivity": m.sensitivity(labels, calls, level=level, clusters=clusters),
-        "specificity": m.specificity(labels, calls, level=level, clusters=clusters),
+        "f1": c.f1(labels, calls, level=level, clusters=clusters),
+        "accuracy": c.accuracy(labels, calls, level=level, clusters=clusters),
+        "sensitivity": c.sensitivity(labels, calls, level=level, clusters=clusters),
+        "specificity": c.specificity(labels, calls, level=level, clusters=clusters),
         "brier": m.brier(labels, probabilities, level=level, clusters=clusters),
     }
 

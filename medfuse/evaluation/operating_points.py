@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from medfuse.evaluation.calibration import choose_threshold
 from medfuse.evaluation.predictions import CaseTable, label_values
+from medfuse.evaluation.thresholds import choose_threshold
 from medfuse.splits import check_no_patient_leaks
 from medfuse.types import Array
 

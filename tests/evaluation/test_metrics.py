@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import bootstrap
 from sklearn import metrics as reference
 
 from medfuse.errors import DataError, LabelError
-from medfuse.evaluation import accuracy, auprc, brier, f1, sensitivity, specificity
-from medfuse.evaluation.metrics import wilson_interval
+from medfuse.evaluation import auprc, brier
+from medfuse.evaluation.metrics import log_loss, precision_steps
 
 
 def simulated(n, seed):
@@ -27,24 +27,14 @@ def test_values_equal_sklearn_and_lie_in_their_intervals(rows):
         with pytest.raises(LabelError):
             auprc(labels, p)
         return
-    calls = p >= 0.5
     pairs = [
         (auprc(labels, p), reference.average_precision_score(labels, p)),
         (brier(labels, p), reference.brier_score_loss(labels, p)),
-        (f1(labels, calls), reference.f1_score(labels, calls, zero_division=0)),
-        (accuracy(labels, calls), reference.accuracy_score(labels, calls)),
-        (sensitivity(labels, calls), reference.recall_score(labels, calls)),
-        (specificity(labels, calls), reference.recall_score(~labels, ~calls)),
+        (log_loss(labels, p), reference.log_loss(labels, p)),
     ]
     for ours, theirs in pairs:
         assert ours.value == pytest.approx(theirs, abs=1e-12), ours.name
         assert ours.low <= ours.value <= ours.high
-
-
-def test_wilson_equals_scipy():
-    for hits in (0, 3, 17, 20):
-        theirs = binomtest(hits, 20).proportion_ci(0.9, method="wilson")
-        assert wilson_interval(hits / 20, 20, level=0.9) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_brier_interval_equals_scipys_bootstrap_within_its_noise():
@@ -70,38 +60,10 @@ def test_average_precision_interval_equals_a_plain_loop_over_resamples():
 def test_repeated_patients_widen_every_interval():
     labels, p = simulated(100, 1)
     labels, p, patients = np.repeat(labels, 4), np.repeat(p, 4), np.repeat(np.arange(100), 4)
-    calls = p >= 0.5
-    for metric, values in [
-        (auprc, p),
-        (brier, p),
-        (f1, calls),
-        (accuracy, calls),
-        (sensitivity, calls),
-        (specificity, calls),
-    ]:
+    for metric, values in [(auprc, p), (brier, p), (log_loss, p)]:
         naive, honest = metric(labels, values), metric(labels, values, clusters=patients)
         assert (honest.high - honest.low) / (naive.high - naive.low) == pytest.approx(2, rel=0.12), metric
         assert "patient" in honest.method
-
-
-def test_copies_of_cases_leave_a_wilson_interval_where_it_was():
-    labels, p = simulated(80, 2)
-    once = sensitivity(labels, p >= 0.5)
-    four = sensitivity(np.repeat(labels, 4), np.repeat(p, 4) >= 0.5, clusters=np.repeat(np.arange(80), 4))
-    assert (four.low, four.high) == pytest.approx((once.low, once.high), abs=0.005)
-
-
-def test_a_perfect_score_is_not_called_certain():
-    perfect = sensitivity([0, 1, 1, 1], [0, 1, 1, 1])
-    assert perfect.value == perfect.high == 1
-    assert perfect.low < 0.5
-    assert perfect.n == perfect.n_positive == 3
-
-
-def test_wilson_interval_covers_its_nominal_share():
-    rng = np.random.default_rng(0)
-    covered = [low <= 0.85 <= high for low, high in (wilson_interval(k / 60, 60) for k in rng.binomial(60, 0.85, 2000))]
-    assert 0.93 <= np.mean(covered) <= 0.97
 
 
 def test_same_input_gives_the_same_interval():
@@ -109,8 +71,36 @@ def test_same_input_gives_the_same_interval():
     assert auprc(labels, p) == auprc(labels, p)
 
 
-def test_f1_is_zero_where_nothing_is_called():
-    assert f1([0, 1, 1], [0, 0, 0]).value == 0
+def test_a_perfect_ranking_is_not_called_certain():
+    found = auprc([0, 0, 1, 1, 1], [0.1, 0.2, 0.7, 0.8, 0.9])
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.4385, abs=1e-3)  # Wilson of 3 of 3
+    copies = auprc([0, 1] * 6, [0.1, 0.9] * 6, clusters=np.repeat([1, 2, 3], 4))
+    assert copies.low == pytest.approx(found.low)
+
+
+def test_average_precision_interval_covers_its_nominal_share_where_positives_are_few():
+    rng = np.random.default_rng(6)
+    many = rng.random(400_000) < 0.2
+    true = reference.average_precision_score(many, rng.normal(size=400_000) + 1.2 * many)
+    covered = []
+    for _ in range(600):
+        labels = rng.random(100) < 0.2
+        found = auprc(labels, rng.normal(size=100) + 1.2 * labels)
+        covered.append(found.low <= true <= found.high)
+    assert 0.91 <= np.mean(covered) <= 0.98  # a bootstrap's percentiles: 0.83 to 0.92
+
+
+def test_precision_steps_are_sklearn_s():
+    labels, p = simulated(60, 7)
+    recall, precision = precision_steps(labels.astype(bool), p.round(1))
+    theirs = reference.precision_recall_curve(labels, p.round(1))
+    assert recall == pytest.approx(theirs[1][-2::-1])
+    assert precision == pytest.approx(theirs[0][-2::-1])
+
+
+def test_a_certain_wrong_probability_costs_no_infinite_loss():
+    assert log_loss([0, 1], [1.0, 1.0]).value == pytest.approx(reference.log_loss([0, 1], [1.0, 1.0]))
 
 
 def test_what_is_no_probability_is_refused():
