@@ -127,6 +127,7 @@ def compare(
     out: Out,
     manifest: Annotated[Path | None, typer.Option(help="Instead of the config's manifest.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = 1,
+    scheduler: Annotated[str, typer.Option(metavar="ADDRESS", help="Of a dask scheduler: its workers train.")] = "",
     quiet: Quiet = False,
     json_log: JsonLog = False,
 ) -> None:
@@ -142,7 +143,7 @@ def compare(
 
     plan, configs = read_grid(grid)
     table = read_manifest(manifest or Path(configs[plan.reference].data.manifest))
-    found = compare(plan, configs, out=out, manifest=table, workers=workers)
+    found = compare(plan, configs, out=out, manifest=table, workers=workers, scheduler=scheduler)
     costs = found.table.dropna(subset=["seconds"]).set_index("run")
     page = write_comparison_report(
         found.models,

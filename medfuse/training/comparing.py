@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import os
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from medfuse.config import RunConfig
-from medfuse.data import Case
-from medfuse.errors import MedfuseError, TrainingError
+from medfuse.errors import TrainingError
 from medfuse.evaluation import ComparedModel, case_table, check_predictions, compare_areas
 from medfuse.io import Manifest
-from medfuse.training.fitting import fit
+from medfuse.training.comparison_trainings import HISTORY, PREDICTIONS, RECORD, Job, is_done, jobs_of, run_all
 from medfuse.training.grids import Grid
-from medfuse.training.parts import split_cases
-from medfuse.training.predictions import baseline_tables, prediction_table
-from medfuse.training.runs import config_digest, read_cases, run_versions, write_record
+from medfuse.training.journal import Journal
+from medfuse.training.runs import config_digest
+from medfuse.training.tracking import tracked_run
 from medfuse.whole_files import write_whole
 
 __all__ = ["Comparison", "compare", "compared_table", "kept_predictions"]
@@ -34,20 +28,7 @@ log = logging.getLogger("medfuse")
 BETWEEN = "#"
 """Between a run and its seed; no run's name holds it."""
 
-PREDICTIONS, RECORD = "predictions.parquet", "run.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One training of a comparison."""
-
-    run: str
-    fold: int
-    seed: int
-    config: RunConfig
-    manifest: Path
-    on: str
-    folder: Path
+TABLE = "comparison.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +56,17 @@ class Comparison:
 
 
 def compare(
-    grid: Grid, configs: Mapping[str, RunConfig], *, out: Path, manifest: Manifest, workers: int = 1
+    grid: Grid,
+    configs: Mapping[str, RunConfig],
+    *,
+    out: Path,
+    manifest: Manifest,
+    workers: int = 1,
+    scheduler: str = "",
 ) -> Comparison:
     """Train what is not trained yet, and compare.
+
+    The comparison is a run in MLflow, and every training a child of it.
 
     Parameters
     ----------
@@ -90,6 +79,8 @@ def compare(
     manifest : Manifest
     workers : int
         Trainings at a time, one thread each.
+    scheduler : str
+        Address of a dask scheduler whose workers train instead; see `run_all`.
 
     Returns
     -------
@@ -102,107 +93,38 @@ def compare(
     TrainingError
         If the reference's training failed.
     """
-    jobs = [
-        Job(
-            run, fold, seed, _of_job(config, fold, seed), manifest.path, grid.evaluate_on, _folder(out, run, fold, seed)
-        )
-        for run, config in configs.items()
-        for fold in grid.folds
-        for seed in grid.seeds
-    ]
-    waiting = [job for job in jobs if not _is_done(job, manifest)]
+    jobs = jobs_of(grid, configs, out=out, manifest=manifest)
+    waiting = [job for job in jobs if not is_done(job, manifest)]
     log.info("%d trainings, %d of them done", len(jobs), len(jobs) - len(waiting))
-    refused = _run_all(waiting, manifest, workers=workers)
-    if grid.reference in refused:
-        raise TrainingError(f"run {grid.reference!r}", refused[grid.reference], expected="a reference that trains")
-    found = _compared([job for job in jobs if job.run not in refused], grid, refused)
-    write_whole(out / "comparison.csv", found.table.to_csv(index=False).encode())
+    for job in waiting:
+        Journal(job.folder).path.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    base = configs[grid.reference].model_copy(update={"name": "comparison"})
+    with tracked_run(base, out, digests={"data_digest": manifest.digest}, resume=True) as tracked:
+        for job in jobs:
+            if job not in waiting and not Journal(job.folder).path.exists():
+                _track(job, manifest)
+        refused = run_all(
+            waiting, manifest, workers=workers, scheduler=scheduler, on_done=lambda job: _track(job, manifest)
+        )
+        if grid.reference in refused:
+            raise TrainingError(f"run {grid.reference!r}", refused[grid.reference], expected="a reference that trains")
+        found = _compared([job for job in jobs if job.run not in refused], grid, refused)
+        write_whole(out / TABLE, found.table.to_csv(index=False).encode())
+        tracked.log_metrics({f"auroc/{one.name}": one.area.value for one in found.models}, step=0)
+        tracked.log_values(tags={"mlflow.note.content": " ".join(grid.design())})
+        tracked.log_artifact(TABLE)
     return found
 
 
-def _of_job(config: RunConfig, fold: int, seed: int) -> RunConfig:
-    data = config.data.model_copy(update={"test_fold": fold, "folds": None})
-    compute = config.compute.model_copy(update={"threads": 1, "devices": 1, "strategy": "auto"})
-    return config.model_copy(update={"seed": seed, "data": data, "compute": compute})
-
-
-def _folder(out: Path, run: str, fold: int, seed: int) -> Path:
-    return out / "trainings" / run / f"fold-{fold}-seed-{seed}"
-
-
-def _is_done(job: Job, manifest: Manifest) -> bool:
-    try:
-        record = json.loads((job.folder / RECORD).read_text(encoding="utf-8"))
-        return bool(record["origin"] == _origin(job, manifest) and (job.folder / PREDICTIONS).exists())
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _origin(job: Job, manifest: Manifest) -> dict[str, object]:
-    """Say what a training's result follows from, on whatever machine and under whatever name."""
-    return {"config": config_digest(job.config), "data": manifest.digest, "on": job.on, "versions": run_versions()}
-
-
-def _run_all(jobs: Sequence[Job], manifest: Manifest, *, workers: int) -> dict[str, str]:
-    """Run trainings, several at a time; return by run why one failed."""
-    refused: dict[str, str] = {}
-    if not jobs:
-        return refused
-    # Read by torch when a worker starts: the workers share the cores already.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    started, n_done = time.monotonic(), 0
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending = {pool.submit(run_job, job, _origin(job, manifest)): job for job in jobs}
-        for future in as_completed(pending):
-            job = pending[future]
-            n_done += 1
-            left = (time.monotonic() - started) / n_done * (len(jobs) - n_done)
-            error = future.exception()
-            if error is None:
-                log.info("%s fold %d seed %d: %.0f s; %d left, %.0f s", job.run, job.fold, job.seed, future.result(),
-                         len(jobs) - n_done, left)  # fmt: skip
-            elif isinstance(error, MedfuseError):
-                refused[job.run] = str(error)
-                log.warning("refused %s: %s", job.run, error)
-            else:
-                raise error
-    return refused
-
-
-def run_job(job: Job, origin: Mapping[str, object]) -> float:
-    """Train one run in a process of its own, and keep its predictions.
-
-    Returns
-    -------
-    float
-        Seconds of a core for the training alone, whatever else the machine did meanwhile.
-    """
-    cases = _read(job.manifest, job.config.model_dump_json(exclude={"seed", "name", "optim", "augment", "compute"}))
-    started = time.process_time()
-    parts = split_cases(cases, job.config.data, seed=job.config.seed)
-    done = fit(job.config, train=parts.train, validation=parts.validation)
-    seconds = time.process_time() - started
-    tables = [prediction_table(done.bundle, parts.validation, split="validation", fold=job.fold)]
-    if job.on == "folds":  # otherwise the test cases stay unseen
-        tables += [prediction_table(done.bundle, parts.test, split="test"), *baseline_tables(job.config, parts)]
-    job.folder.mkdir(parents=True, exist_ok=True)
-    (job.folder / RECORD).unlink(missing_ok=True)
-    pd.concat(tables, ignore_index=True).to_parquet(job.folder / PREDICTIONS, index=False)
-    record = {
-        "origin": dict(origin),
-        "seconds": round(seconds, 1),
-        "parameters": sum(parameter.numel() for parameter in done.bundle.model.parameters()),
-        "best_epoch": done.best_epoch,
-        "epochs": len(done.history),
-    }
-    write_record(job.folder, record)
-    return seconds
-
-
-@lru_cache(maxsize=2)
-def _read(manifest: Path, config: str) -> tuple[Case, ...]:
-    """Read cases once a process for all runs that prepare them alike."""
-    return read_cases(RunConfig.model_validate_json(config), manifest=manifest)[1].cases
+def _track(job: Job, manifest: Manifest) -> None:
+    """Log a finished training as a child of the open run."""
+    digests = {"config_digest": config_digest(job.config), "data_digest": manifest.digest}
+    name = f"{job.run}, fold {job.fold}, seed {job.seed}"
+    with tracked_run(job.config, job.folder, digests=digests, name=name) as tracked:
+        for step, row in enumerate(pd.read_csv(job.folder / HISTORY).to_dict("records")):
+            tracked.log_metrics({f"epoch/{key}": float(value) for key, value in row.items()}, step=step)
+        tracked.log_metrics(_costs(job), step=0)
 
 
 def _compared(jobs: Sequence[Job], grid: Grid, refused: Mapping[str, str]) -> Comparison:

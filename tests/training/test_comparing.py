@@ -1,14 +1,17 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 import yaml
+from distributed import LocalCluster
 
 from medfuse.cli import main
 from medfuse.config import RunConfig
-from medfuse.errors import ConfigError
+from medfuse.errors import ConfigError, TrainingError
 from medfuse.evaluation import auroc
 from medfuse.training import compare, read_grid
 
@@ -65,7 +68,9 @@ def test_a_wrong_grid_is_refused_by_its_key(written: Path, change: dict[str, Any
 def test_runs_are_compared_on_the_same_cases_and_trained_once(
     written: Path, toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid, configs = read_grid(write(written, reference="both", runs=RUNS, evaluate_on="folds", folds=[0, 1], seeds=[0, 1]))
+    grid, configs = read_grid(
+        write(written, reference="both", runs=RUNS, evaluate_on="folds", folds=[0, 1], seeds=[0, 1])
+    )
     out = tmp_path / "out"
     found = compare(grid, configs, out=out, manifest=toy.manifest, workers=2)
     assert [one.name for one in found.models] == ["image", "both", "baseline_diameter"]
@@ -90,6 +95,15 @@ def test_runs_are_compared_on_the_same_cases_and_trained_once(
         for t in [t[t["case_id"].isin(shared)]]
     ]
     assert found.models[0].area.value == pytest.approx(sum(areas) / 2)
+    # In MLflow the comparison is a run, and each training its child.
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.info.run_name: run for run in runs if run is not parent}
+    assert set(children) == {f"{run}, fold {f}, seed {s}" for run in RUNS for f in (0, 1) for s in (0, 1)}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
+    assert parent.data.metrics["auroc/image"] == pytest.approx(found.models[0].area.value)
+    assert {"seconds", "parameters", "epoch/validation_loss"} <= set(children["both, fold 1, seed 0"].data.metrics)
     # Nothing is trained anew but what changed.
     before = {path: path.stat().st_mtime_ns for path in trainings}
     trainings[0].unlink()
@@ -116,3 +130,32 @@ def test_on_validation_no_test_case_is_predicted_and_a_run_that_fails_is_named(
     assert "No test case was looked at." in page and "wild" in page and "<script" not in page
     record = json.loads(next(out.glob("trainings/both/*/run.json")).read_text())
     assert record["parameters"] > 0 and record["seconds"] >= 0
+
+
+def test_workers_of_a_scheduler_train_what_this_machine_would(written: Path, toy: Any, tmp_path: Path) -> None:
+    grid, configs = read_grid(write(written, reference="both", runs=RUNS))
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        found = compare(grid, configs, out=tmp_path / "far", manifest=toy.manifest, scheduler=cluster.scheduler_address)
+    here = compare(grid, configs, out=tmp_path / "here", manifest=toy.manifest)
+    pd.testing.assert_frame_equal(found.table.drop(columns="seconds"), here.table.drop(columns="seconds"))
+
+
+def test_a_scheduler_that_does_not_answer_is_named(
+    written: Path, toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, configs = read_grid(write(written, reference="both", runs=RUNS))
+    with pytest.raises(TrainingError, match=r"scheduler tcp://127.0.0.1:9: does not answer"):
+        compare(grid, configs, out=tmp_path / "out", manifest=toy.manifest, scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_process_that_is_ended_from_outside_is_said_and_the_next_call_goes_on(
+    written: Path, toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, configs = read_grid(write(written, reference="both", runs=RUNS))
+    monkeypatch.setattr("medfuse.training.comparison_trainings.run_job", end_this_process)
+    with pytest.raises(TrainingError, match="was ended from outside"):
+        compare(grid, configs, out=tmp_path / "out", manifest=toy.manifest)
+
+
+def end_this_process(*_: object) -> float:
+    os._exit(9)
