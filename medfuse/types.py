@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medfuse.errors import DataError, GeometryError, LesionPositionError, UsageError, nearest_name
+from medfuse.explanation_parts import Concept, Counterfactual, SimilarCase, TrustCheck
 
 __all__ = [
     "Array",
@@ -554,7 +555,23 @@ class Explanation:
         How far the fusion itself heard each modality, if it weighs them; see `medfuse.tensors.ModelOutput`.
     method : str
     checks : mapping of str to float
-        Trust checks by name, for example ``"completeness_delta"``.
+        Values of trust checks by name, for example ``"completeness_delta"``.
+    trust : tuple of TrustCheck
+        All trust checks, with their verdicts.
+    methods : mapping of str to str
+        How the map (``"image"``) and the marks (``"text"``) were made: a method's name and its options.
+    withheld : mapping of str to tuple of str
+        By modality: names of the trust checks that its map or marks failed, for which reason there are none.
+    sentence_scores : tuple of (start, end, score)
+        By how much the log-odds fall without each sentence.
+    column_scores : mapping of str to float
+        By how much they fall without each column of the table.
+    interaction : float or None
+        What image and text tell together beyond what each tells alone, in log-odds (Shapley interaction index).
+    counterfactuals : tuple of Counterfactual
+    concepts : tuple of Concept
+    similar_cases : tuple of SimilarCase
+        Of the training cases, most similar first.
     """
 
     prediction: Prediction
@@ -567,6 +584,15 @@ class Explanation:
     method: str = ""
     checks: Mapping[str, float] = field(default_factory=dict)
     fusion_weights: Mapping[str, float] = field(default_factory=dict)
+    trust: tuple[TrustCheck, ...] = ()
+    methods: Mapping[str, str] = field(default_factory=dict)
+    withheld: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sentence_scores: tuple[tuple[int, int, float], ...] = ()
+    column_scores: Mapping[str, float] = field(default_factory=dict)
+    interaction: float | None = None
+    counterfactuals: tuple[Counterfactual, ...] = ()
+    concepts: tuple[Concept, ...] = ()
+    similar_cases: tuple[SimilarCase, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image_map is not None and (self.image is None or self.image.shape != self.image_map.shape):
