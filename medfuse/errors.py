@@ -16,6 +16,7 @@ The whole tree::
      |    +-- LesionPositionError    a lesion has no position, or one outside its image
      |    +-- LabelError             labels cannot be used as targets
      +-- TrainingError               a training run cannot go on                  (exit 1)
+     +-- ScoringError                a scoring run cannot go on; what is done is kept   (exit 1)
 
 A message never carries a value that could identify a patient: it names columns, rows, keywords, counts and
 file positions.
@@ -38,6 +39,7 @@ __all__ = [
     "MedfuseError",
     "PixelError",
     "ReportTextError",
+    "ScoringError",
     "TrainingError",
     "UsageError",
     "VolumeError",
@@ -127,6 +129,10 @@ class LabelError(DataError):
 
 class TrainingError(MedfuseError):
     """A training run cannot go on."""
+
+
+class ScoringError(MedfuseError):
+    """A scoring run cannot go on; what is done is kept."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -24,7 +24,7 @@ from medfuse.inference import Predictor
 from medfuse.io import Manifest, StudyEntry, index_archive, load_pseudonymizer, read_manifest, read_rois
 from medfuse.progress import bar, start_logging
 from medfuse.reporting import read_provenance, write_evaluation_report
-from medfuse.scoring import Ledger, score
+from medfuse.scoring import Ledger, Meter, score
 from medfuse.training import Run, ShowEpochs, find_run, read_cases, train
 
 log = logging.getLogger("medfuse")
@@ -156,9 +156,7 @@ def evaluate_all(out: Path, runs: dict[str, Run], config: RunConfig) -> Evaluati
 def score_archive(out: Path, predictor: Predictor, entries: Sequence[StudyEntry]) -> pd.DataFrame:
     """Score the archive; return its table."""
     folder = out / "scores"
-    summary = score(
-        entries, predictor=predictor, out=folder, pseudonymizer=load_pseudonymizer(), progress=bar("studies")
-    )
+    summary = score(entries, predictor=predictor, out=folder, pseudonymizer=load_pseudonymizer(), meter=Meter())
     log.info("%d cases scored, %d refused", summary.n_scored, summary.n_refused)
     return Ledger(folder, identity=summary.identity).table()
 

@@ -40,12 +40,12 @@ def score(
 ) -> None:
     """Score every study: OUT/predictions/part-*.parquet, refused.jsonl, warnings.jsonl. Goes on where it stopped."""
     from medfuse.memory import prepare_process
-    from medfuse.progress import bar, start_logging
+    from medfuse.progress import start_logging
 
     prepare_process()
     start_logging(quiet=quiet, json_log=json_log)
     from medfuse.io import find_studies, load_pseudonymizer
-    from medfuse.scoring import score
+    from medfuse.scoring import Meter, ScoreOptions, score
 
     predictor = load_predictor(model)
     unit, rule = predictor.preprocessing.unit, predictor.bundle.series
@@ -57,8 +57,8 @@ def score(
         predictor=predictor,
         out=out,
         pseudonymizer=load_pseudonymizer(key_file),
-        position=position.value,
-        progress=bar("studies", quiet=quiet),
+        options=ScoreOptions(position=position.value),
+        meter=Meter(quiet=quiet),
     )
     if summary.n_warned:
         log.warning("%d cases are scored with a warning; see %s", summary.n_warned, out / "warnings.jsonl")

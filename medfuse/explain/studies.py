@@ -39,7 +39,7 @@ def explain_study(
     DataError
         If the study or one of its cases cannot be read or prepared.
     """
-    study = with_positions(read_study(entry, pseudonymizer=pseudonymizer), position)
+    study = with_positions(read_study(entry, pseudonymizer=pseudonymizer, whole=False), position)
     preprocessing = predictor.preprocessing
     folders = []
     for lesion in study.lesions:

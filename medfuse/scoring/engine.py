@@ -1,29 +1,64 @@
-"""Study after study: read, prepare, predict, write. One bad study never stops the rest."""
+"""An archive's studies -> its results folder, in this process or by workers. One bad study never stops the rest."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medfuse import __version__
-from medfuse.data.positions import WHOLE, Position, with_positions
-from medfuse.errors import DataError, MedfuseError, UsageError
+from medfuse.config import flatten
+from medfuse.data.positions import Position
+from medfuse.errors import ScoringError, UsageError
 from medfuse.inference import Predictor
-from medfuse.inference.calibration import conditions_of
-from medfuse.io import Pseudonymizer, StudyEntry, read_study
-from medfuse.progress import Progress
+from medfuse.io import Pseudonymizer, StudyEntry
 from medfuse.scoring.ledger import Ledger
-from medfuse.tensors import Sample
-from medfuse.types import Prediction, Study
+from medfuse.scoring.meter import Meter
+from medfuse.scoring.parts import key_of
+from medfuse.scoring.scorer import Scorer, StudyRows
+from medfuse.scoring.work import Work, to_works
 
-__all__ = ["ScoreSummary", "score", "score_study"]
+__all__ = ["ScoreOptions", "ScoreSummary", "identity_of", "score"]
 
-STUDIES_A_PART = 64
-_Refusal = tuple[str, str, MedfuseError]
-"""lesion_id, stage (read, prepare, predict) and why."""
+FLUSH_SECONDS, MAX_FLUSH_SECONDS = 2.0, 60.0
+FLUSH_SHARE = 0.02
+"""Finished rows wait for the disk this share of the time that the run has taken, between those bounds."""
+
+FLUSH_STUDIES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """How to score.
+
+    Parameters
+    ----------
+    position : {"require", "centre"}
+        What to do with a study that has no lesion position: refuse it, or take the volume's centre.
+    share : (int, int)
+        Which of how many shares of the studies this command scores; others may score theirs into the same folder.
+    retry_refused : bool
+        Score the studies again of which a case was refused.
+    study_seconds : float
+        How long reading one study may take.
+
+    Raises
+    ------
+    UsageError
+        If the share is none.
+    """
+
+    position: Position = "require"
+    share: tuple[int, int] = (0, 1)
+    retry_refused: bool = False
+    study_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        part, n_parts = self.share
+        if not 0 <= part < n_parts:
+            raise UsageError("--part-id", f"found {part} of {n_parts} parts", expected="0 to --num-parts minus 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +77,29 @@ class ScoreSummary:
 
 
 def score(
-    entries: Sequence[StudyEntry],
+    entries: Collection[StudyEntry],
     *,
     predictor: Predictor,
     out: Path,
     pseudonymizer: Pseudonymizer,
-    position: Position = "require",
-    progress: Progress = iter,
+    options: ScoreOptions | None = None,
+    meter: Meter | None = None,
 ) -> ScoreSummary:
     """Score studies into a results folder; a folder of the same model goes on where it stopped.
 
+    A study whose content changed since, for example by a late report, is scored again, and it alone.
+
     Parameters
     ----------
-    entries : sequence of StudyEntry
-        As `medfuse.io.find_studies` gives them.
+    entries : collection of StudyEntry
+        Each study once, as `medfuse.io.find_studies` gives them.
     predictor : Predictor
     out : Path
         Gets predictions/part-*.parquet, refused.jsonl, warnings.jsonl and run.json. Ids in it are keyed pseudonyms.
     pseudonymizer : Pseudonymizer
-    position : {"require", "centre"}
-        What to do with a study that has no lesion position: refuse it, or take the volume's centre.
-    progress : callable
-        Wraps the studies, for example to show a bar.
+    options : ScoreOptions, optional
+    meter : Meter, optional
+        Shows how far it is.
 
     Returns
     -------
@@ -74,162 +110,96 @@ def score(
     UsageError
         If ``out`` holds the results of another model, other options or another pseudonym key, or a study is
         given more than once.
+    ScoringError
+        If the results cannot be written any more. What was written stays, and the same call goes on from there.
     """
-    started = time.perf_counter()
-    if n_twice := len(entries) - len({entry.study_uid for entry in entries}):
-        plural = "studies" if n_twice > 1 else "study"
-        raise UsageError("INPUT", f"found {n_twice} {plural} more than once", expected="each study once")
-    identity = {
-        "model_id": predictor.bundle.model_id,
+    started = time.monotonic()
+    options, meter = options or ScoreOptions(), meter or Meter(quiet=True)
+    _check_once(entries)
+    identity = identity_of(predictor, pseudonymizer, position=options.position)
+    with Ledger(out, identity=identity, share=options.share) as ledger:
+        waiting = _Waiting(to_works(entries, pseudonymizer), ledger, options, meter)
+        meter.start(len(entries))
+        scorer = Scorer(predictor, position=options.position, study_seconds=options.study_seconds)
+        _write_rows(scorer.run(waiting), ledger, meter, started)
+        counts = ledger.count()
+        ledger.write_lists()
+        seconds = round(time.monotonic() - started, 3)
+        ledger.write_run(
+            {"medfuse": __version__, "scored": counts.n_scored, "refused": counts.n_refused, "seconds": seconds}
+        )
+    return ScoreSummary(*counts[:2], waiting.n_done, seconds, identity, n_warned=counts.n_warned)
+
+
+def identity_of(predictor: Predictor, pseudonymizer: Pseudonymizer, *, position: Position) -> dict[str, str]:
+    """Return what must be equal for a results folder to be continued."""
+    bundle = predictor.bundle
+    config: dict[str, Any] = {
+        "preprocessing": predictor.preprocessing.to_dict(),
+        "model": bundle.config.model_dump(mode="json"),
+        "series": bundle.series.model_dump(mode="json"),
+    }
+    return {
+        "model_id": bundle.model_id,
         "position": position,
         # A pseudonym that only this key gives: under another one the same study would be there twice.
         "pseudonym_key": pseudonymizer.file("ledger"),
+        "preprocessing_digest": predictor.preprocessing.digest,
+        **flatten(config),
     }
-    ledger = Ledger(out, identity=identity)
-    waiting = [entry for entry in entries if pseudonymizer.study(entry.study_uid) not in ledger.done]
-    for number, entry in enumerate(progress(waiting), start=1):
-        ledger.add(score_study(entry, predictor=predictor, pseudonymizer=pseudonymizer, position=position))
-        if number % STUDIES_A_PART == 0:
-            ledger.flush()
-    ledger.flush()
-    ledger.write_lists()
-    table = ledger.table()
-    summary = ScoreSummary(
-        int((table["status"] == "scored").sum()),
-        int((table["status"] == "refused").sum()),
-        len(entries) - len(waiting),
-        round(time.perf_counter() - started, 3),
-        identity,
-        n_warned=int(((table["status"] == "scored") & (table.get("warnings", "") != "")).sum()),
-    )
-    ledger.write_run(
-        {
-            "identity": identity,
-            "medfuse": __version__,
-            "scored": summary.n_scored,
-            "refused": summary.n_refused,
-            "seconds": summary.seconds,
-        }
-    )
-    return summary
 
 
-def score_study(
-    entry: StudyEntry, *, predictor: Predictor, pseudonymizer: Pseudonymizer, position: Position
-) -> list[dict[str, Any]]:
-    """Score every case of one study.
+class _Waiting(Iterable[Work]):
+    """The studies of this share that are not done; those that are, are counted on the way."""
 
-    Parameters
-    ----------
-    entry : StudyEntry
-    predictor : Predictor
-    pseudonymizer : Pseudonymizer
-    position : {"require", "centre"}
+    def __init__(self, works: Iterable[Work], ledger: Ledger, options: ScoreOptions, meter: Meter) -> None:
+        self._works, self._ledger, self._options, self._meter = works, ledger, options, meter
+        self.n_done = 0
 
-    Returns
-    -------
-    list of dict
-        One row a case, scored or refused; a study that cannot be read is one refused row of case ``whole``,
-        or one a lesion where each has its own reason.
-    """
-    started = time.perf_counter()
-    study_key = pseudonymizer.study(entry.study_uid)
-    refusals: list[_Refusal] = []
-    unread: list[tuple[str, MedfuseError]] = []
-    predictions: list[Prediction] = []
-    warnings = ""
+    def __iter__(self) -> Iterator[Work]:
+        part, n_parts = self._options.share
+        for work in self._works:
+            if key_of(work.study_key) % n_parts != part:
+                self._meter.skip()
+            elif self._ledger.is_done(work.study_key, work.digest, retry_refused=self._options.retry_refused):
+                self.n_done += 1
+                self._meter.skip()
+            else:
+                yield work
+
+
+def _write_rows(results: Iterable[StudyRows], ledger: Ledger, meter: Meter, started: float) -> None:
+    """Write results as they come; what is finished when the run is interrupted is written too."""
+    flushed, n_waiting = time.monotonic(), 0
     try:
-        study = read_study(entry, pseudonymizer=pseudonymizer, refusals=unread)
-    except DataError as error:
-        unread = unread or [(WHOLE, error)]
-    else:
-        samples, refusals = _prepare(study, predictor, position)
-        warnings = _warnings(study, samples)
-        try:
-            predictions = predictor.predict_samples(samples)
-        except DataError as error:
-            refusals += [(sample.case.lesion_id, "predict", error) for sample in samples]
-    refusals = [*((lesion_id, "read", error) for lesion_id, error in unread), *refusals]
-    rows = [*_refused_rows(study_key, refusals), *_scored_rows(predictions)]
-    seconds = round((time.perf_counter() - started) / len(rows), 4)
-    common = {"warnings": warnings, "model_id": predictor.bundle.model_id, "seconds": seconds}
-    return [_blank(predictor) | row | common for row in rows]
+        for found in results:
+            ledger.add(found.study_key, found.rows, digest=found.digest)
+            meter.add(found.rows)
+            n_waiting += 1
+            now = time.monotonic()
+            if n_waiting >= FLUSH_STUDIES or now - flushed >= _patience(now - started):
+                ledger.flush()
+                flushed, n_waiting = now, 0
+    except ScoringError:
+        raise
+    except BaseException:
+        ledger.flush()
+        raise
+    ledger.flush()
 
 
-def _warnings(study: Study, samples: Sequence[Sample]) -> str:
-    """Return what the readers noticed in a study's images and texts, and what is against its answers."""
-    of_images = {text for volume in study.volumes.values() for text in volume.warnings}
-    reports = [report for report in (study.report, *(lesion.text for lesion in study.lesions)) if report is not None]
-    of_reports = {f"report {text}" for report in reports for text in report.warnings}
-    return "; ".join(sorted(of_images | of_reports | {doubt for sample in samples for doubt in sample.doubts}))
+def _patience(seconds: float) -> float:
+    """Return how long finished rows may wait for the disk, after so long a run.
+
+    Examples
+    --------
+    >>> _patience(10), _patience(1000), _patience(100_000)
+    (2.0, 20.0, 60.0)
+    """
+    return min(max(FLUSH_SHARE * seconds, FLUSH_SECONDS), MAX_FLUSH_SECONDS)
 
 
-def _prepare(study: Study, predictor: Predictor, position: Position) -> tuple[list[Sample], list[_Refusal]]:
-    samples: list[Sample] = []
-    refusals: list[_Refusal] = []
-    for lesion in with_positions(study, position).lesions:
-        try:
-            samples.append(predictor.preprocessing(study, lesion))
-        except DataError as error:
-            refusals.append((lesion.lesion_id, "prepare", error))
-    return samples, refusals
-
-
-def _blank(predictor: Predictor) -> dict[str, Any]:
-    """Return an empty row, so that every part has the same columns and types whatever is in it."""
-    modalities = predictor.preprocessing.modalities
-    single = [condition for condition in conditions_of(modalities) if condition != "fused"]
-    names = [name for t in predictor.bundle.targets for name, _ in _columns(t.name, t.classes)]
-    text = dict.fromkeys(("study_key", "lesion_id", "status", "stage", "reason", "warnings", "flags"), "")
-    numbers = [f"probability_{part}{name}" for name in names for part in ("", *(f"{c}_" for c in single))]
-    return {**text, **dict.fromkeys(numbers, float("nan")), "modalities_used": "", "model_id": "", "seconds": 0.0}
-
-
-def _refused_rows(study_key: str, refusals: Sequence[_Refusal]) -> list[dict[str, Any]]:
-    return [
-        {
-            "study_key": study_key,
-            "lesion_id": lesion_id,
-            "status": "refused",
-            "stage": stage,
-            "reason": str(error),
-        }
-        for lesion_id, stage, error in refusals
-    ]
-
-
-def _scored_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Lay predictions out as one row a case, its targets side by side."""
-    rows: dict[str, dict[str, Any]] = {}
-    for prediction in predictions:
-        row = rows.setdefault(
-            str(prediction.case),
-            {
-                "study_key": prediction.case.study_key,
-                "lesion_id": prediction.case.lesion_id,
-                "status": "scored",
-                "flags": "; ".join(prediction.flags),
-                "modalities_used": "+".join(prediction.modalities_used),
-            },
-        )
-        row |= _probabilities(prediction)
-    return list(rows.values())
-
-
-def _probabilities(prediction: Prediction) -> Mapping[str, float]:
-    columns = _columns(prediction.target, prediction.classes)
-    answer = prediction.probabilities[prediction.condition]
-    single = {
-        f"probability_{condition}_{name}": values[index]
-        for condition, values in prediction.probabilities.items()
-        if condition != "fused"
-        for name, index in columns
-    }
-    return {**{f"probability_{name}": answer[index] for name, index in columns}, **single}
-
-
-def _columns(target: str, classes: Sequence[str]) -> list[tuple[str, int]]:
-    """Return the columns of a target by what follows ``probability_``: one if it is binary, else one a class."""
-    if len(classes) == 2:
-        return [(target, 1)]
-    return [(f"{target}_{name}", index) for index, name in enumerate(classes)]
+def _check_once(entries: Collection[StudyEntry]) -> None:
+    if n_twice := len(entries) - len({key_of(entry.study_uid) for entry in entries}):
+        plural = "studies" if n_twice > 1 else "study"
+        raise UsageError("INPUT", f"found {n_twice} {plural} more than once", expected="each study once")

@@ -5,7 +5,8 @@ import pytest
 
 from medfuse.inference import Predictor
 from medfuse.io import LesionEntry, Pseudonymizer
-from medfuse.scoring.engine import score_study
+from medfuse.scoring.scorer import Scorer
+from medfuse.scoring.work import to_works
 from medfuse.types import ReportText
 
 
@@ -25,7 +26,8 @@ def test_what_is_odd_in_a_report_is_said_beside_its_score(
     lesions = tuple(replace(lesion, report=None) for lesion in toy.entries[0].lesions)
     assert all(isinstance(lesion, LesionEntry) for lesion in lesions)
     entry = replace(toy.entries[0], lesions=lesions, report=ReportText(text, encoding))
-    (row,) = score_study(entry, predictor=toy_predictor, pseudonymizer=names, position="require")
+    scorer = Scorer(toy_predictor, position="require", study_seconds=60)
+    ((_, _, (row,)),) = scorer.run(to_works([entry], names))
     assert row["status"] == "scored"
     assert (words in row["warnings"]) if words else row["warnings"] == ""
     assert "nodule" not in row["warnings"].lower()

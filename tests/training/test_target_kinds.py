@@ -17,7 +17,7 @@ from medfuse.explain import explain
 from medfuse.explain.shares import modality_shares
 from medfuse.inference import Predictor, load_bundle, predict_logits, save_bundle
 from medfuse.models.answers import last_class_logit
-from medfuse.scoring.engine import _blank, _scored_rows
+from medfuse.scoring.rows import RowLayout
 from medfuse.training.fitting import Fit, fit
 from medfuse.training.parts import Parts, split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
@@ -104,8 +104,9 @@ def test_evaluation_takes_binary_targets_and_says_so(fitted: Fit, parts: Parts) 
 def test_scores_have_a_column_a_class(fitted: Fit, parts: Parts) -> None:
     predictor = Predictor(fitted.bundle)
     [sample] = to_samples(parts.test[:1], fitted.bundle.preprocessing)
-    [row] = _scored_rows(predictor.predict_samples([sample]))
-    assert set(row) <= set(_blank(predictor))
+    layout = RowLayout.of(fitted.bundle)
+    [row] = layout.scored(predictor.predict_samples([sample]))
+    assert set(row) == set(layout.blank())
     total = sum(row[f"probability_size_{name}"] for name in SIZES)
     assert total == pytest.approx(1.0)
     assert 0 < row["probability_sign_left"] < 1

@@ -15,7 +15,7 @@ from medfuse.explain import explain
 from medfuse.inference import Predictor, load_bundle, save_bundle
 from medfuse.inference.calibration import conditions_of
 from medfuse.io import Pseudonymizer, read_study
-from medfuse.scoring.engine import _blank, _scored_rows
+from medfuse.scoring.rows import RowLayout
 from medfuse.training.fitting import Fit, fit, make_preprocessing
 from medfuse.training.parts import Parts, split_cases
 from medfuse.training.predictions import prediction_table
@@ -87,7 +87,8 @@ def test_a_study_of_the_manifest_is_scored_with_its_table_and_one_without_column
     [without] = predictor.predict(bare)
     assert without.condition == "image+text"
     assert without.probabilities["image"] == prediction.probabilities["image"]
-    assert not {*_scored_rows([without])[0]} - set(_blank(predictor))
+    layout = RowLayout.of(fitted.bundle)
+    assert set(layout.scored([without])[0]) == set(layout.blank())
 
 
 def test_predictions_have_rows_under_every_condition(fitted: Fit, parts: Parts) -> None:
