@@ -51,9 +51,9 @@ SINGLES = {IMAGE: ("image",), REPORT: ("text",)}
 SEED = 0
 TITLE = "LIDC-IDRI: which way of joining image and report is best?"
 NOTES = (
-    f"Rebuilt by `{COMMAND}`. Every method of configs/grids/lidc_methods.yaml was trained on fold 0 from two seeds; the"
-    " five best on its inner validation cases, where no test case was seen, were trained on all five folds from one"
-    " seed, and each test case was predicted by a model that never saw its patient. Seconds are those of one core.",
+    f"Rebuilt by `{COMMAND}`. Every method of configs/grids/lidc_methods.yaml was trained on fold 0; the"
+    " five best on its inner validation cases, where no test case was seen, were trained on all five folds, and"
+    " each test case was predicted by a model that never saw its patient. Seconds are those of one core.",
     "Adjusted for diameter: logistic regression on a model's answer and log diameter, each fold by a fit on the others."
     " `baseline_one_hot_scores` is logistic regression on the reporting reader's scores, which the reports put into"
     " words. Pages with all figures: [methods](methods.html), [size normalised](normalise.html), [kept](keep.html).",

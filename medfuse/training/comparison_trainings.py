@@ -38,11 +38,24 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training of a comparison."""
+    """One training of a comparison.
+
+    Parameters
+    ----------
+    run : str
+    fold, seed : int
+    split_seed : int
+        Of the inner validation part: one for all seeds, so that all answer the same cases.
+    config : RunConfig
+    manifest : Path
+    on : {"validation", "folds"}
+    folder : Path
+    """
 
     run: str
     fold: int
     seed: int
+    split_seed: int
     config: RunConfig
     manifest: Path
     on: str
@@ -56,6 +69,7 @@ def jobs_of(grid: Grid, configs: Mapping[str, RunConfig], *, out: Path, manifest
             run,
             fold,
             seed,
+            grid.seeds[0],
             _of_job(config, fold, seed),
             manifest.path.resolve(),
             grid.evaluate_on,
@@ -84,7 +98,13 @@ def is_done(job: Job, manifest: Manifest) -> bool:
 
 def _origin(job: Job, manifest: Manifest) -> dict[str, object]:
     """Say what a training's result follows from, on whatever machine and under whatever name."""
-    return {"config": config_digest(job.config), "data": manifest.digest, "on": job.on, "versions": run_versions()}
+    return {
+        "config": config_digest(job.config),
+        "data": manifest.digest,
+        "on": job.on,
+        "split_seed": job.split_seed,
+        "versions": run_versions(),
+    }
 
 
 def run_all(
@@ -170,7 +190,7 @@ def run_job(job: Job, origin: Mapping[str, object]) -> float:
     """
     cases = _read(job.manifest, job.config.model_dump_json(exclude={"seed", "name", "optim", "augment", "compute"}))
     started = time.process_time()
-    parts = split_cases(cases, job.config.data, seed=job.config.seed)
+    parts = split_cases(cases, job.config.data, seed=job.split_seed)
     done = fit(job.config, train=parts.train, validation=parts.validation)
     seconds = time.process_time() - started
     tables = [prediction_table(done.bundle, parts.validation, split="validation", fold=job.fold)]

@@ -32,6 +32,7 @@ class Grid(BaseModel):
     folds : tuple of int
         Folds of the manifest.
     seeds : tuple of int
+        Of the trainings; the first one also draws the inner validation cases, the same for all.
     reference : str
         Run that the others are compared with.
     shared : mapping of str to value

@@ -13,7 +13,7 @@ from medfuse.cli import main
 from medfuse.config import RunConfig
 from medfuse.errors import ConfigError, TrainingError
 from medfuse.evaluation import auroc
-from medfuse.training import compare, read_grid
+from medfuse.training import compare, kept_predictions, read_grid
 
 
 @pytest.fixture
@@ -130,6 +130,16 @@ def test_on_validation_no_test_case_is_predicted_and_a_run_that_fails_is_named(
     assert "No test case was looked at." in page and "wild" in page and "<script" not in page
     record = json.loads(next(out.glob("trainings/both/*/run.json")).read_text())
     assert record["parameters"] > 0 and record["seconds"] >= 0
+
+
+def test_every_seed_answers_the_same_validation_cases(written: Path, toy: Any, tmp_path: Path) -> None:
+    grid, configs = read_grid(write(written, reference="both", runs={"both": {}}, seeds=[0, 1, 2]))
+    found = compare(grid, configs, out=tmp_path / "out", manifest=toy.manifest)
+    kept = [kept_predictions(tmp_path / "out", "both", seed=seed) for seed in grid.seeds]
+    cases = [set(table["case_id"]) for table in kept]
+    assert cases[0] == cases[1] == cases[2]
+    assert found.n == len(cases[0])
+    assert not kept[0]["probability"].equals(kept[1]["probability"])
 
 
 def test_workers_of_a_scheduler_train_what_this_machine_would(written: Path, toy: Any, tmp_path: Path) -> None:
