@@ -5,6 +5,7 @@ from __future__ import annotations
 from medfuse.models.convnext import ConvNext
 from medfuse.models.densenet import DenseNet121
 from medfuse.models.image_encoder import ImageEncoder
+from medfuse.models.inflated_resnet import InflatedResNet
 from medfuse.models.multiple_instance import MultipleInstance
 from medfuse.models.residual_networks import ResNet10, ResNet18, ResNet34, ResNet50, SeResNet
 from medfuse.models.small_cnns import ShapeCnn, SmallCnn
@@ -14,6 +15,7 @@ __all__ = ["IMAGE_ENCODERS", "ImageEncoder", "ResNet18", "ShapeCnn", "SmallCnn"]
 IMAGE_ENCODERS: dict[str, type[ImageEncoder]] = {
     "convnext": ConvNext,
     "densenet121": DenseNet121,
+    "inflated_resnet": InflatedResNet,
     "mil": MultipleInstance,
     "resnet10": ResNet10,
     "resnet18": ResNet18,

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.parametrize("name", COMPONENTS)
 OPTIONS: dict[str, dict[str, Any]] = {
     "convnext": {"width": 8, "depths": [1, 1, 2, 1]},
     "densenet121": {"growth": 4},
+    "inflated_resnet": {"depth": 50, "width": 2},
     "mil": {"widths": [4, 8], "attention_size": 4},
     **{f"resnet{depth}": {"width": 8} for depth in (10, 18, 34, 50)},
     "se_resnet": {"width": 8, "reduction": 4},
