@@ -20,7 +20,7 @@ import pandas as pd
 from medfuse.cohorts import build_medmnist3d
 from medfuse.config import RunConfig, load_config
 from medfuse.errors import MedfuseError
-from medfuse.evaluation import accuracy, auroc, evaluate
+from medfuse.evaluation import EvaluationPlan, accuracy, auroc, evaluate
 from medfuse.evaluation.bootstrap import bootstrap_interval
 from medfuse.io import read_manifest
 from medfuse.progress import bar, start_logging
@@ -210,7 +210,7 @@ def write_page(tables: Sequence[pd.DataFrame], folder: Path, *, size: str, confi
     thresholds = dict.fromkeys(every["condition"].unique(), THRESHOLD)
     published = "; ".join(f"{name} {area:.3f} / {share:.3f}" for name, area, share in PUBLISHED)
     write_evaluation_report(
-        evaluate(every, thresholds=thresholds),
+        evaluate(every, plan=EvaluationPlan(thresholds=thresholds)),
         folder,
         title=f"AdrenalMNIST3D at {size} voxels: normal gland or mass, by its shape",
         provenance={"config": config_digest(config)[:12], "command": "make adrenal"},

@@ -1,65 +1,96 @@
-"""From predictions to the numbers of an evaluation, each with its interval."""
+"""The numbers of an evaluation, as nouns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from medfuse.errors import LabelError, ManifestError, UsageError
-from medfuse.evaluation import calls as c
-from medfuse.evaluation import metrics as m
-from medfuse.evaluation.baselines import prevalence_baseline
-from medfuse.evaluation.calibration import CalibrationBin, calibration_curve
-from medfuse.evaluation.delong import auroc, delong_test
-from medfuse.evaluation.inputs import check_level
-from medfuse.evaluation.operating_points import thresholds_of
-from medfuse.evaluation.predictions import CaseTable, case_table, check_predictions
+from medfuse.evaluation.abstention import AbstentionCurve
+from medfuse.evaluation.calibration import CalibrationBin
+from medfuse.evaluation.calls import Confusion
+from medfuse.evaluation.decision import DecisionCurve
+from medfuse.evaluation.missing_modality import MissingPoint
+from medfuse.evaluation.plan import OperatingRule
+from medfuse.evaluation.promises import IntervalFigures, SetFigures
+from medfuse.evaluation.subgroups import SubgroupFactor
 from medfuse.types import Array, Comparison, Estimate
 
-__all__ = ["METRICS", "SINGLE", "Curves", "Evaluation", "evaluate"]
+__all__ = ["METRICS", "Curves", "Evaluation", "OperatingPoint", "TargetEvaluation", "plain"]
 
-METRICS = ("auroc", "auprc", "f1", "accuracy", "sensitivity", "specificity", "brier")
-SINGLE = ("image", "text", "table")
-_BASELINE = "baseline_"
-_RESERVED = frozenset(
-    {
-        "lift",
-        "n",
-        "n_positive",
-        "n_patients",
-        "target",
-        "level",
-        "comparisons",
-        "better_single",
-        "thresholds",
-        "notes",
-    }
+METRICS = (
+    "auroc",
+    "auprc",
+    "f1",
+    "accuracy",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "mcc",
+    "brier",
+    "log_loss",
+    "calibration_intercept",
+    "calibration_slope",
+    "ece",
 )
+Paired = Mapping[str, Mapping[str, Comparison]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """What the plots of one condition are drawn from.
+    """What the plots of one condition are drawn from; at most 2,000 points each.
 
     Parameters
     ----------
     false_positive_rate, true_positive_rate : ndarray, shape (points,)
         The ROC curve from (0, 0) to (1, 1).
     calibration : tuple of CalibrationBin
+    recall, precision : ndarray, shape (points,)
+        At every distinct probability, from the highest.
+    decision : DecisionCurve
+    abstention : AbstentionCurve
+        Of the calls at the locked threshold.
     """
 
     false_positive_rate: Array
     true_positive_rate: Array
     calibration: tuple[CalibrationBin, ...]
+    recall: Array
+    precision: Array
+    decision: DecisionCurve
+    abstention: AbstentionCurve
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold, how it was chosen, and what it gives on the test cases.
+
+    Parameters
+    ----------
+    rule : OperatingRule
+    thresholds : tuple of float
+        One, or one a fold.
+    words : str
+        Both in words.
+    figures : mapping of str to Estimate
+        Every figure of calls.
+    confusion : Confusion
+    """
+
+    rule: OperatingRule
+    thresholds: tuple[float, ...]
+    words: str
+    figures: Mapping[str, Estimate]
+    confusion: Confusion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """The numbers of one target on one set of cases.
+    """The numbers of one target, or of one class against all others, on one set of cases.
 
     Parameters
     ----------
@@ -71,7 +102,8 @@ class Evaluation:
     level : float
         Confidence level of all intervals.
     metrics : mapping of str to (mapping of str to Estimate)
-        By condition (image, text, fused, ...), then by metric.
+        By condition (image, text, fused, ...), then by metric: those of ``METRICS``, calls being made at the locked
+        threshold. A figure that the cases leave undefined is NaN.
     baselines : mapping of str to (mapping of str to Estimate)
         The same for the baselines (diameter, prevalence, ...).
     comparisons : mapping of str to Comparison
@@ -80,10 +112,30 @@ class Evaluation:
     better_single : str
         The modality that ``lift`` is taken against, empty if there is none.
     thresholds : mapping of str to str
-        By condition, the threshold and how it was chosen, in words.
+        By condition, the locked threshold and how it was chosen, in words.
     curves : mapping of str to Curves
     notes : tuple of str
         What a reader must know: cases left out, how choices were made.
+    operating_points : mapping of str to tuple of OperatingPoint
+        By condition; the first is the locked one.
+    paired : mapping of str to (mapping of str to Comparison)
+        By ``"fused - x"``, then by test; see `paired_tests`.
+    p_holm : mapping of str to float
+        By ``"fused - x"``: p values of the DeLong tests, corrected for their number.
+    detectable : mapping of str to float
+        By ``"fused - x"``: the smallest true difference in AUROC that these cases would have shown.
+    missing : mapping of str to tuple of MissingPoint
+        By modality: fused as more and more cases lack it, against the same model without it.
+    sets : mapping of str to SetFigures
+        By condition: sets of classes fitted on validation cases.
+    intervals : mapping of str to IntervalFigures
+        By condition: intervals of single probabilities fitted on validation cases.
+    subgroups : tuple of SubgroupFactor
+    left_out : mapping of str to int
+        Cases left out: ``no_label``, ``not_under_every_condition``, ``unknown_to_baseline``.
+    n_folds : int
+    is_second : bool
+        Whether the positive class is merely the second one given.
     """
 
     target: str
@@ -99,6 +151,17 @@ class Evaluation:
     thresholds: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Curves] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    operating_points: Mapping[str, tuple[OperatingPoint, ...]] = field(default_factory=dict)
+    paired: Paired = field(default_factory=dict)
+    p_holm: Mapping[str, float] = field(default_factory=dict)
+    detectable: Mapping[str, float] = field(default_factory=dict)
+    missing: Mapping[str, tuple[MissingPoint, ...]] = field(default_factory=dict)
+    sets: Mapping[str, SetFigures] = field(default_factory=dict)
+    intervals: Mapping[str, IntervalFigures] = field(default_factory=dict)
+    subgroups: tuple[SubgroupFactor, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    n_folds: int = 1
+    is_second: bool = False
 
     def to_json(self) -> dict[str, object]:
         """Return the figures as plain dicts, in the shape of the contract's results of record.
@@ -107,244 +170,104 @@ class Evaluation:
         -------
         dict
             By condition and baseline: metric to {"value", "low", "high", "n", "n_positive", "method"};
-            ``"lift"`` and ``"comparisons"``: {"value", "low", "high", "p_value", "n", "method"}; counts,
-            thresholds, notes.
+            ``"lift"`` and ``"comparisons"``: {"value", "low", "high", "p_value", "n", "method"}; all else but the
+            curves by the names of the fields. A number that is undefined is None.
         """
-        result: dict[str, object] = {
-            name: {metric: _estimate_json(e) for metric, e in figures.items()}
-            for name, figures in {**self.metrics, **self.baselines}.items()
-        }
+        result: dict[str, object] = {**_plain_dict(self.metrics), **_plain_dict(self.baselines)}
         if "lift" in self.comparisons:
-            result["lift"] = _comparison_json(self.comparisons["lift"])
-        result["comparisons"] = {k: _comparison_json(c) for k, c in self.comparisons.items() if k != "lift"}
-        return result | {
-            "better_single": self.better_single,
-            "target": self.target,
-            "n": self.n,
-            "n_positive": self.n_positive,
-            "n_patients": self.n_patients,
-            "level": self.level,
-            "thresholds": dict(self.thresholds),
-            "notes": list(self.notes),
-        }
+            result["lift"] = plain(self.comparisons["lift"])
+        result["comparisons"] = plain({k: c for k, c in self.comparisons.items() if k != "lift"})
+        shown = {"metrics", "baselines", "comparisons", "curves"}
+        return result | {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in shown}
 
 
-def evaluate(
-    predictions: pd.DataFrame,
-    *,
-    target: str | None = None,
-    positive: str | None = None,
-    thresholds: Mapping[str, float] | None = None,
-    baselines: Mapping[str, pd.Series] | None = None,
-    level: float = 0.95,
-) -> Evaluation:
-    """Return every figure of a binary target, for each condition on the same cases.
-
-    Cases of the split ``"test"`` are evaluated; where no row names a split, all are. Rows of the split
-    ``"validation"`` serve one purpose: a threshold a condition (and fold) by Youden's index.
+@dataclass(frozen=True, slots=True, eq=False)
+class TargetEvaluation:
+    """The numbers of one target of any kind.
 
     Parameters
     ----------
-    predictions : DataFrame
-        Long format of the contract, at least case_id, probability and label; see `check_predictions`.
-    target : str, optional
-        Needed where there are several.
-    positive : str, optional
-        Name of the positive class where rows of both classes are given.
-    thresholds : mapping of str to float, optional
-        By condition, chosen elsewhere on validation cases. Without it and without validation rows: 0.5.
-    baselines : mapping of str to Series, optional
-        Probability of the positive class, indexed by case_id. Conditions named ``baseline_<name>`` are baselines
-        too, and ``"prevalence"`` is always added.
+    target : str
+    kind : {"binary", "multiclass", "ordinal", "multilabel"}
+    classes : tuple of str
     level : float
-        Confidence level in (0, 1).
+    n, n_patients : int
+        Cases and patients that any figure rests on.
+    by_class : mapping of str to Evaluation
+        Of a binary target its positive class alone, else each class against all others; a class that cannot be
+        evaluated is in ``refused``.
+    overall : mapping of str to (mapping of str to Estimate)
+        By condition, then by figure over all classes; empty of a binary target.
+    comparisons : mapping of str to Comparison
+        Paired differences in AUROC, of several classes in their mean; ``"lift"`` and ``"fused - x"``.
+    better_single : str
+    confusion : mapping of str to ndarray of int, shape (classes, classes)
+        By condition: true classes in rows, called ones in columns; empty of binary and multilabel targets.
+    sets : mapping of str to SetFigures
+        By condition; of multiclass and ordinal targets.
+    refused : mapping of str to str
+        Why a class, or the target itself by an empty name, is not evaluated.
+    notes : tuple of str
+    """
+
+    target: str
+    kind: str
+    classes: tuple[str, ...]
+    level: float
+    n: int
+    n_patients: int
+    by_class: Mapping[str, Evaluation] = field(default_factory=dict)
+    overall: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
+    better_single: str = ""
+    confusion: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    sets: Mapping[str, SetFigures] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures as plain dicts, by the names of the fields; an undefined number is None."""
+        result = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "by_class"}
+        return result | {"by_class": {name: one.to_json() for name, one in self.by_class.items()}}
+
+
+def plain(value: object) -> object:
+    """Turn nouns into what JSON can hold: dicts, lists, texts and finite numbers.
+
+    Parameters
+    ----------
+    value : object
+        A dataclass, mapping, sequence, array, number or text.
 
     Returns
     -------
-    Evaluation
-
-    Raises
-    ------
-    ManifestError
-        If a column or row is wrong.
-    LabelError
-        If the cases lack a class.
-    DataError
-        If a patient is both in a fold's validation rows and its test rows.
-    UsageError
-        If a threshold, baseline or condition has a name that cannot be used.
+    object
+        Numbers that are not finite become None. An estimate loses its name, and a comparison's difference is its
+        ``value``, as in the contract's results of record.
 
     Examples
     --------
-    >>> table = pd.DataFrame({"case_id": list("abcdef"), "probability": [0.1, 0.6, 0.3, 0.4, 0.8, 0.9],
-    ...                       "label": [0, 0, 0, 1, 1, 1]})
-    >>> result = evaluate(table)
-    >>> result.n, result.n_positive, round(result.metrics["model"]["auroc"].value, 3)
-    (6, 3, 0.889)
+    >>> plain({"a": (1.0, float("nan")), "b": np.array([2])})
+    {'a': [1.0, None], 'b': [2]}
     """
-    check_level(level)
-    checked = check_predictions(predictions)
-    cases = case_table(_split(checked, "test"), target=target, positive=positive)
-    columns = [str(name) for name in cases.probabilities.columns]
-    rivals = {name.removeprefix(_BASELINE): cases.probabilities[name] for name in columns if name.startswith(_BASELINE)}
-    rivals |= baselines or {}
-    conditions = sorted(set(columns) - {_BASELINE + name for name in rivals}, key=lambda name: (_place(name), name))
-    _check_names(conditions, thresholds or {}, rivals)
-    cases, others = _with_baselines(cases, rivals)
-    cuts, words = thresholds_of(cases, conditions, _split(checked, "validation"), given=thresholds)
-    probabilities = {name: cases.probabilities[name].to_numpy() for name in conditions}
-    half = np.full(cases.labels.size, 0.5)
-    figures = {name: _figures(cases, p, cuts[name], level=level) for name, p in probabilities.items()}
-    notes = (*cases.notes, *_split_notes(cases))
-    comparisons, better = _comparisons(cases, probabilities, others, figures, level=level)
-    return Evaluation(
-        target=cases.target,
-        positive=cases.positive,
-        n=cases.labels.size,
-        n_positive=int(cases.labels.sum()),
-        n_patients=int(np.unique(cases.patients).size),
-        level=level,
-        metrics=figures,
-        baselines={name: _figures(cases, p, half, level=level) for name, p in others.items()},
-        comparisons=comparisons,
-        better_single=better,
-        thresholds=words,
-        curves={name: _curves(cases.labels, p, level=level) for name, p in {**probabilities, **others}.items()},
-        notes=notes,
-    )
+    if isinstance(value, Comparison):
+        kept = ("low", "high", "p_value", "n", "method")
+        return {"value": plain(value.difference), **{name: plain(getattr(value, name)) for name in kept}}
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [f.name for f in fields(value)]
+        if isinstance(value, Estimate):
+            names.remove("name")
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return _plain_dict(value)
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
 
 
-def _split(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Rows of a split; of a table that names none, all are test rows."""
-    splits = set(table["split"])
-    if splits == {""}:
-        return table if name == "test" else table.iloc[:0]
-    if name == "test" and name not in splits:
-        raise ManifestError(
-            "predictions split", f"found {len(splits)} splits, none 'test'", expected="rows of split 'test'"
-        )
-    return table[table["split"] == name]
-
-
-def _check_names(conditions: list[str], thresholds: Mapping[str, float], baselines: Mapping[str, pd.Series]) -> None:
-    for name in (*conditions, *baselines):
-        if name in _RESERVED:
-            raise UsageError(
-                "condition or baseline", f"found the name {name!r}", expected="one not used by metrics.json"
-            )
-    if clash := set(conditions) & set(baselines):
-        raise UsageError("baselines", f"found {sorted(clash)} among the conditions too", expected="another name")
-    if unknown := set(thresholds) - set(conditions):
-        raise UsageError("thresholds", f"found {sorted(unknown)}", expected=f"among the conditions {conditions}")
-
-
-def _with_baselines(cases: CaseTable, baselines: Mapping[str, pd.Series]) -> tuple[CaseTable, dict[str, Array]]:
-    """Keep the cases that every baseline knows, and return the baselines on them."""
-    table = cases.probabilities
-    found = {name: series.rename(index=str).reindex(table.index) for name, series in baselines.items()}
-    keep = np.ones(len(table), dtype=bool)
-    for series in found.values():
-        keep &= series.notna().to_numpy()
-    if dropped := int((~keep).sum()):
-        note = f"{dropped} case{'s' if dropped > 1 else ''} left out: unknown to a baseline."
-        if not keep.any():
-            raise LabelError("baselines", "found no case that every baseline knows", expected="the same case_id")
-        cases = CaseTable(
-            cases.target,
-            cases.positive,
-            cases.labels[keep],
-            cases.patients[keep],
-            cases.folds[keep],
-            table[keep],
-            (*cases.notes, note),
-        )
-    others = {name: series.to_numpy(dtype=np.float64)[keep] for name, series in found.items()}
-    return cases, others | {"prevalence": prevalence_baseline(cases.labels)}
-
-
-def _place(condition: str) -> int:
-    """Order in which a reader expects conditions: single modalities, fused, then controls."""
-    order = (*SINGLE, "fused")
-    return order.index(condition) if condition in order else len(order)
-
-
-def _clusters(cases: CaseTable) -> NDArray[np.str_] | None:
-    return cases.patients if np.unique(cases.patients).size < cases.patients.size else None
-
-
-def _figures(cases: CaseTable, probabilities: Array, cuts: Array, *, level: float) -> dict[str, Estimate]:
-    labels, clusters, calls = cases.labels, _clusters(cases), probabilities >= cuts
-    return {
-        "auroc": auroc(labels, probabilities, level=level, clusters=clusters),
-        "auprc": m.auprc(labels, probabilities, level=level, clusters=clusters),
-        "f1": c.f1(labels, calls, level=level, clusters=clusters),
-        "accuracy": c.accuracy(labels, calls, level=level, clusters=clusters),
-        "sensitivity": c.sensitivity(labels, calls, level=level, clusters=clusters),
-        "specificity": c.specificity(labels, calls, level=level, clusters=clusters),
-        "brier": m.brier(labels, probabilities, level=level, clusters=clusters),
-    }
-
-
-def _comparisons(
-    cases: CaseTable,
-    probabilities: Mapping[str, Array],
-    baselines: Mapping[str, Array],
-    figures: Mapping[str, Mapping[str, Estimate]],
-    *,
-    level: float,
-) -> tuple[dict[str, Comparison], str]:
-    """Fused minus each other condition and baseline; the lift is the one over the better single modality."""
-    if "fused" not in probabilities:
-        return {}, ""
-    single = [name for name in SINGLE if name in probabilities]
-    rivals = {name: probabilities[name] for name in probabilities if name != "fused"}
-    rivals |= {name: values for name, values in baselines.items() if name != "prevalence"}
-    clusters = _clusters(cases)
-    found = {
-        f"fused - {name}": delong_test(cases.labels, probabilities["fused"], values, level=level, clusters=clusters)
-        for name, values in rivals.items()
-    }
-    if not single:
-        return found, ""
-    better = max(single, key=lambda name: figures[name]["auroc"].value)
-    return {"lift": found[f"fused - {better}"], **found}, better
-
-
-def _split_notes(cases: CaseTable) -> tuple[str, ...]:
-    """Say what a reader must know of the folds."""
-    n_folds = np.unique(cases.folds).size
-    if n_folds < 2:
-        return ()
-    return (
-        f"Predictions of {n_folds} folds are pooled. The intervals do not hold the change from one training "
-        "run to the next.",
-    )
-
-
-def _curves(labels: NDArray[np.bool_], probabilities: Array, *, level: float) -> Curves:
-    from sklearn.metrics import roc_curve
-
-    false_positive, true_positive, _ = roc_curve(labels, probabilities)
-    return Curves(false_positive, true_positive, calibration_curve(labels, probabilities, level=level))
-
-
-def _estimate_json(e: Estimate) -> dict[str, object]:
-    return {
-        "value": e.value,
-        "low": e.low,
-        "high": e.high,
-        "n": e.n,
-        "n_positive": e.n_positive,
-        "method": e.method,
-    }
-
-
-def _comparison_json(c: Comparison) -> dict[str, object]:
-    return {
-        "value": c.difference,
-        "low": c.low,
-        "high": c.high,
-        "p_value": c.p_value,
-        "n": c.n,
-        "method": c.method,
-    }
+def _plain_dict(value: Mapping[str, object]) -> dict[str, object]:
+    return {str(key): plain(each) for key, each in value.items()}

@@ -10,7 +10,7 @@ from medfuse.evaluation.influence import Influence, estimate
 from medfuse.evaluation.inputs import binary_labels, check_level, cluster_codes, finite_scores, two_class_labels
 from medfuse.types import Array, Estimate
 
-__all__ = ["auprc", "auprc_influence", "brier", "loss_influence", "log_loss", "precision_steps"]
+__all__ = ["auprc", "auprc_influence", "brier", "loss_influence", "log_loss", "score_steps"]
 
 Flags = NDArray[np.bool_]
 
@@ -192,8 +192,8 @@ def loss_influence(name: str, positive: Flags, probabilities: Array) -> Influenc
     return Influence(name, mean, (losses - mean) / losses.size, "log")
 
 
-def precision_steps(positive: Flags, scores: Array) -> tuple[Array, Array]:
-    """Return recall and precision at every distinct score, from the highest.
+def score_steps(positive: Flags, scores: Array) -> tuple[Array, Array]:
+    """Return what is at or above every distinct score, from the highest: positive cases, and all cases.
 
     Parameters
     ----------
@@ -202,19 +202,18 @@ def precision_steps(positive: Flags, scores: Array) -> tuple[Array, Array]:
 
     Returns
     -------
-    recall, precision : ndarray, shape (distinct,)
+    hits, called : ndarray, shape (distinct,)
 
     Examples
     --------
-    >>> recall, precision = precision_steps(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
-    >>> recall.tolist(), precision.round(2).tolist()
-    ([0.5, 0.5, 1.0], [1.0, 0.5, 0.67])
+    >>> hits, called = score_steps(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
+    >>> hits.tolist(), called.tolist()
+    ([1.0, 1.0, 2.0], [1.0, 2.0, 3.0])
     """
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
     ends = np.append(np.flatnonzero(np.diff(falling)), falling.size - 1)
-    found = np.cumsum(positive[order])[ends].astype(np.float64)
-    return found / positive.sum(), found / (ends + 1)
+    return np.cumsum(positive[order])[ends].astype(np.float64), ends + 1.0
 
 
 def _loss(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from medfuse.errors import UsageError, nearest_name
@@ -72,10 +73,12 @@ class EvaluationPlan:
         How thresholds are chosen; the first is the locked one, at which all figures are given.
     coverage : float
         What sets of classes promise, in (0, 1).
+    thresholds : mapping of str to float
+        By condition, chosen elsewhere on validation cases; each is then the locked one.
     power : float
         With which the smallest detectable difference would have been found, in (0, 1).
     largest_resampled : int
-        Cases above which no test by resampling is made; the others say the same of so many.
+        Cases above which no test by resampling is made: of so many DeLong's says the same.
 
     Raises
     ------
@@ -90,8 +93,9 @@ class EvaluationPlan:
         OperatingRule("net_benefit", 0.1),
     )
     coverage: float = 0.9
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     power: float = 0.8
-    largest_resampled: int = 200_000
+    largest_resampled: int = 50_000
 
     def __post_init__(self) -> None:
         for name in ("level", "coverage", "power"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,26 @@ from numpy.typing import NDArray
 
 from medfuse.errors import LabelError, ManifestError, nearest_name
 
-__all__ = ["COLUMNS", "REQUIRED", "CaseTable", "case_table", "check_predictions", "label_values", "read_predictions"]
+__all__ = [
+    "COLUMNS",
+    "REQUIRED",
+    "CaseTable",
+    "case_table",
+    "check_predictions",
+    "is_positive",
+    "label_values",
+    "left_out_notes",
+    "read_predictions",
+]
 
 REQUIRED = ("case_id", "probability", "label")
 COLUMNS = ("case_id", "patient_key", "split", "fold", "condition", "target", "class", "probability", "label")
 _TEXT = ("case_id", "patient_key", "split", "fold", "condition", "target", "class")
+_WHY = {
+    "no_label": "without a label",
+    "not_under_every_condition": "not predicted under every condition",
+    "unknown_to_baseline": "unknown to a baseline",
+}
 _KEY = ["condition", "target", "class", "split", "fold", "case_id"]
 
 
@@ -36,6 +51,10 @@ class CaseTable:
         Of the positive class, indexed by case_id.
     notes : tuple of str
         What was left out, and how many.
+    left_out : mapping of str to int
+        The same as numbers: ``no_label``, ``not_under_every_condition``, ``unknown_to_baseline``.
+    is_second : bool
+        Whether the positive class is merely the second one given.
     """
 
     target: str
@@ -45,6 +64,28 @@ class CaseTable:
     folds: NDArray[np.str_]
     probabilities: pd.DataFrame
     notes: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    is_second: bool = False
+
+    def keep(self, chosen: NDArray[np.bool_], *, why: str) -> CaseTable:
+        """Return some of the cases, the others counted as left out.
+
+        Parameters
+        ----------
+        chosen : ndarray of bool, shape (n,)
+        why : str
+            A key of ``left_out``.
+        """
+        n_dropped = int((~chosen).sum())
+        return replace(
+            self,
+            labels=self.labels[chosen],
+            patients=self.patients[chosen],
+            folds=self.folds[chosen],
+            probabilities=self.probabilities[chosen],
+            notes=(*self.notes, *left_out_notes({why: n_dropped})),
+            left_out={**self.left_out, why: n_dropped} if n_dropped else self.left_out,
+        )
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
@@ -123,13 +164,14 @@ def check_predictions(table: pd.DataFrame, *, where: str = "predictions") -> pd.
     for name in COLUMNS:
         filled[name] = table[name].to_numpy() if name in table.columns else ""
     for name in _TEXT:
-        filled[name] = [_as_text(value) for value in filled[name]]
+        filled[name] = _texts(filled[name])
     number = pd.to_numeric(filled["probability"], errors="coerce").to_numpy(dtype=np.float64)
     _refuse_rows(where, "case_id", filled["case_id"].to_numpy() == "", "an empty value", "an id")
     _refuse_rows(where, "probability", ~np.isfinite(number), "no finite number", "a probability")
     _refuse_rows(where, "probability", (number < 0) | (number > 1), "a value outside [0, 1]", "a probability")
     filled["probability"] = number
-    filled["label"] = [_as_text(value) or None for value in filled["label"]]
+    labels = _texts(filled["label"])
+    filled["label"] = labels.where(labels != "", None)
     filled["condition"] = filled["condition"].replace("", "model")
     filled["patient_key"] = filled["patient_key"].where(filled["patient_key"] != "", filled["case_id"])
     repeated = filled.duplicated(_KEY).to_numpy()
@@ -171,10 +213,10 @@ def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str 
         )
     by_order = positive is None and len(classes) == 2
     positive = _one_of(classes, classes[1] if by_order else positive, "class")
-    notes: tuple[str, ...] = (f"The positive class is “{positive}”, the second one given.",) if by_order else ()
-    rows = rows[rows["class"] == positive]
+    own = (rows["class"] == positive).to_numpy()
+    rows = rows.assign(positive=is_positive(rows, positive))[own]
     known = rows[rows["label"].notna()]
-    notes += _left_out(rows["case_id"].nunique() - known["case_id"].nunique(), "without a label")
+    left_out = {"no_label": rows["case_id"].nunique() - known["case_id"].nunique()}
     for column in ("label", "patient_key"):
         if int((known.groupby("case_id")[column].nunique() > 1).sum()):
             raise ManifestError("predictions", f"found cases with two values of {column}", expected="one a case")
@@ -182,7 +224,7 @@ def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str 
         raise ManifestError("predictions", "found a case in two folds or splits", expected="one prediction a condition")
     wide = known.pivot(index="case_id", columns="condition", values="probability")
     complete = wide.dropna()
-    notes += _left_out(len(wide) - len(complete), "not predicted under every condition")
+    left_out["not_under_every_condition"] = len(wide) - len(complete)
     if complete.empty:
         raise LabelError(
             "predictions",
@@ -190,15 +232,75 @@ def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str 
             expected="at least one of each class",
         )
     facts = known.drop_duplicates("case_id").set_index("case_id").loc[complete.index]
+    second: tuple[str, ...] = (f"The positive class is “{positive}”, the second one given.",) if by_order else ()
     return CaseTable(
         target,
         positive,
-        label_values(facts["label"].tolist(), positive),
+        facts["positive"].to_numpy(dtype=bool),
         facts["patient_key"].to_numpy(dtype=str),
         facts["fold"].to_numpy(dtype=str),
         complete,
-        notes,
+        (*second, *left_out_notes(left_out)),
+        {why: n for why, n in left_out.items() if n},
+        by_order,
     )
+
+
+def is_positive(rows: pd.DataFrame, positive: str) -> NDArray[np.bool_]:
+    """Return whether each row's case is of its row's class.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of one target, as `check_predictions` returns them. A label is 1 where the case is of the row's class, or the
+        name of the case's class.
+    positive : str
+        Class of most interest: the one that two names are told apart by where rows of one class are given.
+
+    Returns
+    -------
+    ndarray of bool, shape (rows,)
+        False where the label is unknown.
+
+    Raises
+    ------
+    LabelError
+        If labels are neither.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"case_id": ["a", "a"], "class": ["no", "yes"], "label": ["yes", "yes"]})
+    >>> is_positive(rows, "yes").tolist()
+    [False, True]
+    """
+    known = rows["label"].notna().to_numpy()
+    found = np.zeros(len(rows), dtype=bool)
+    if not known.any():
+        return found
+    labels, classes = rows["label"][known], rows["class"][known]
+    names, used = set(classes.unique()), set(labels.unique())
+    # Classes called 0 and 1 look like marks; but of one case, marks differ between classes and its name does not.
+    is_name = (
+        len(names) > 1
+        and used <= names
+        and (not used <= {"0", "1"} or bool((labels.groupby(rows["case_id"][known]).nunique() == 1).all()))
+    )
+    if is_name:
+        found[known] = (labels == classes).to_numpy()
+    else:
+        found[known] = label_values(labels.tolist(), positive)
+    return found
+
+
+def left_out_notes(left_out: Mapping[str, int]) -> tuple[str, ...]:
+    """Say how many cases were left out, and why.
+
+    Examples
+    --------
+    >>> left_out_notes({"no_label": 2, "unknown_to_baseline": 0})
+    ('2 cases left out: without a label.',)
+    """
+    return tuple(f"{n} case{'s' if n > 1 else ''} left out: {_WHY[why]}." for why, n in left_out.items() if n)
 
 
 def label_values(labels: Sequence[str], positive: str) -> NDArray[np.bool_]:
@@ -242,8 +344,10 @@ def _one_of(names: list[str], chosen: str | None, column: str) -> str:
     return chosen
 
 
-def _left_out(n: int, why: str) -> tuple[str, ...]:
-    return (f"{n} case{'s' if n > 1 else ''} left out: {why}.",) if n else ()
+def _texts(column: pd.Series) -> pd.Series:
+    """Turn cells into text, each different one once."""
+    codes, different = pd.factorize(column, use_na_sentinel=False)
+    return pd.Series(np.array([_as_text(value) for value in different], dtype=object)[codes], index=column.index)
 
 
 def _as_text(value: object) -> str:

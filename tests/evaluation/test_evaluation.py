@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medfuse.errors import DataError, LabelError, ManifestError, UsageError
-from medfuse.evaluation import choose_threshold, delong_test, evaluate
+from medfuse.evaluation import EvaluationPlan, choose_threshold, delong_test, evaluate
 
 
 def predictions(n=200, *, seed=0, folds=2, validation=False):
@@ -106,7 +106,7 @@ def test_a_patient_in_validation_and_test_of_one_fold_is_refused():
 def test_without_validation_cases_the_threshold_is_the_given_one_or_a_half():
     table = predictions()
     labels, p, _ = column(table, "fused")
-    result = evaluate(table, thresholds={"fused": 0.3})
+    result = evaluate(table, plan=EvaluationPlan(thresholds={"fused": 0.3}))
     assert result.metrics["fused"]["sensitivity"].value == pytest.approx((p >= 0.3)[labels == 1].mean())
     assert result.thresholds == {
         "fused": "0.300, given",
@@ -163,7 +163,7 @@ def test_one_class_or_no_test_split_is_refused():
 def test_names_that_cannot_be_used_are_refused():
     table = predictions()
     with pytest.raises(UsageError, match="thresholds"):
-        evaluate(table, thresholds={"fuse": 0.5})
+        evaluate(table, plan=EvaluationPlan(thresholds={"fuse": 0.5}))
     with pytest.raises(UsageError, match="'lift'"):
         evaluate(table.replace({"condition": {"text": "lift"}}))
     with pytest.raises(UsageError, match="baselines"):

@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 
 from medfuse.errors import DataError, LabelError
 from medfuse.evaluation import auprc, brier
-from medfuse.evaluation.metrics import log_loss, precision_steps
+from medfuse.evaluation.metrics import log_loss, score_steps
 
 
 def simulated(n, seed):
@@ -91,12 +91,15 @@ def test_average_precision_interval_covers_its_nominal_share_where_positives_are
     assert 0.91 <= np.mean(covered) <= 0.98  # a bootstrap's percentiles: 0.83 to 0.92
 
 
-def test_precision_steps_are_sklearn_s():
+def test_score_steps_give_sklearn_s_curves():
     labels, p = simulated(60, 7)
-    recall, precision = precision_steps(labels.astype(bool), p.round(1))
+    hits, called = score_steps(labels.astype(bool), p.round(1))
     theirs = reference.precision_recall_curve(labels, p.round(1))
-    assert recall == pytest.approx(theirs[1][-2::-1])
-    assert precision == pytest.approx(theirs[0][-2::-1])
+    assert hits / labels.sum() == pytest.approx(theirs[1][-2::-1])
+    assert hits / called == pytest.approx(theirs[0][-2::-1])
+    false_rate, true_rate, _ = reference.roc_curve(labels, p.round(1), drop_intermediate=False)
+    assert (called - hits) / (1 - labels).sum() == pytest.approx(false_rate[1:])
+    assert hits / labels.sum() == pytest.approx(true_rate[1:])
 
 
 def test_a_certain_wrong_probability_costs_no_infinite_loss():

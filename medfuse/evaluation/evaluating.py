@@ -1,0 +1,397 @@
+"""From predictions to the numbers of an evaluation, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medfuse.errors import LabelError, ManifestError, UsageError
+from medfuse.evaluation.abstention import abstention_curve
+from medfuse.evaluation.baselines import prevalence_baseline
+from medfuse.evaluation.calibration import calibration_curve
+from medfuse.evaluation.calibration_figures import calibration_intercept, calibration_slope, ece
+from medfuse.evaluation.calls import call_figures
+from medfuse.evaluation.decision import decision_curve
+from medfuse.evaluation.delong import auroc, delong_test
+from medfuse.evaluation.evaluation import METRICS, Curves, Evaluation
+from medfuse.evaluation.metrics import auprc, brier, log_loss, score_steps
+from medfuse.evaluation.missing_modality import MissingPoint, missing_curve
+from medfuse.evaluation.model_comparison import holm
+from medfuse.evaluation.operating_points import cuts_of, operating_points
+from medfuse.evaluation.paired import PairedCases, detectable_difference, paired_tests
+from medfuse.evaluation.plan import EvaluationPlan, OperatingRule
+from medfuse.evaluation.predictions import CaseTable, case_table, check_predictions, is_positive
+from medfuse.evaluation.subgroups import SubgroupCases, SubgroupFactor, subgroup_factors
+from medfuse.evaluation.validation import check_promises
+from medfuse.types import Array, Comparison, Estimate
+
+__all__ = ["SINGLE", "evaluate", "evaluate_class", "main_condition", "split_rows"]
+
+SINGLE = ("image", "text", "table")
+MOST_POINTS = 2000
+_BASELINE = "baseline_"
+_RESERVED = frozenset({"lift", *(name for name in Evaluation.__slots__ if name not in ("metrics", "baselines"))})
+Codes = NDArray[np.intp]
+
+
+class Answers(NamedTuple):
+    """What every figure of one set of cases rests on: cases, answers by condition, cuts of each, and patients."""
+
+    cases: CaseTable
+    conditions: dict[str, Array]
+    others: dict[str, Array]
+    cuts: dict[str, dict[OperatingRule, Array]]
+    codes: Codes
+    clusters: Codes | None
+
+    def answer(self, name: str) -> Array:
+        """Return the probabilities of a condition or baseline."""
+        return self.conditions[name] if name in self.conditions else self.others[name]
+
+    def cut(self, name: str) -> Array | float:
+        """Return the locked threshold of each case; of a baseline a half."""
+        return next(iter(self.cuts[name].values())) if name in self.cuts else 0.5
+
+    def calls(self, name: str) -> NDArray[np.bool_]:
+        """Return what is called positive at the locked threshold."""
+        return np.asarray(self.answer(name) >= self.cut(name))
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    *,
+    target: str | None = None,
+    positive: str | None = None,
+    baselines: Mapping[str, pd.Series] | None = None,
+    columns: pd.DataFrame | None = None,
+    plan: EvaluationPlan | None = None,
+) -> Evaluation:
+    """Return every figure of a binary target, for each condition on the same cases.
+
+    Cases of the split ``"test"`` are evaluated; where no row names a split, all are. Rows of the split
+    ``"validation"`` serve what must be settled before: thresholds, sets of classes and intervals of probabilities, for
+    every condition (and fold).
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Long format of the contract, at least case_id, probability and label; see `check_predictions`.
+    target : str, optional
+        Needed where there are several.
+    positive : str, optional
+        Name of the positive class where rows of both classes are given.
+    baselines : mapping of str to Series, optional
+        Probability of the positive class, indexed by case_id. Conditions named ``baseline_<name>`` are baselines
+        too, and ``"prevalence"`` is always added.
+    columns : DataFrame, optional
+        Columns that make subgroups, such as site or age, indexed by case_id; see `subgroup_factors`.
+    plan : EvaluationPlan, optional
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ManifestError
+        If a column or row is wrong.
+    LabelError
+        If the cases lack a class.
+    DataError
+        If a patient is both in a fold's validation rows and its test rows.
+    UsageError
+        If a threshold, baseline or condition has a name that cannot be used.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"case_id": list("abcdef"), "probability": [0.1, 0.6, 0.3, 0.4, 0.8, 0.9],
+    ...                       "label": [0, 0, 0, 1, 1, 1]})
+    >>> result = evaluate(table)
+    >>> result.n, result.n_positive, round(result.metrics["model"]["auroc"].value, 3)
+    (6, 3, 0.889)
+    """
+    checked = check_predictions(predictions)
+    cases = case_table(split_rows(checked, "test"), target=target, positive=positive)
+    validation = split_rows(checked, "validation")
+    return evaluate_class(cases, validation, baselines=baselines, columns=columns, plan=plan or EvaluationPlan())
+
+
+def evaluate_class(
+    cases: CaseTable,
+    validation: pd.DataFrame,
+    *,
+    plan: EvaluationPlan,
+    baselines: Mapping[str, pd.Series] | None = None,
+    columns: pd.DataFrame | None = None,
+) -> Evaluation:
+    """Return every figure of one class against all others.
+
+    Parameters
+    ----------
+    cases : CaseTable
+        The test cases.
+    validation : DataFrame
+        Validation rows of any target and class, as `check_predictions` returns them; may be empty.
+    plan : EvaluationPlan
+    baselines, columns
+        As of `evaluate`.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    LabelError, DataError, UsageError
+        As `evaluate`.
+    """
+    cases, conditions, others = _with_baselines(cases, baselines or {}, given=plan.thresholds)
+    rows = _validation_rows(cases, validation)
+    codes = pd.factorize(cases.patients)[0].astype(np.intp)
+    clusters = codes if int(codes.max()) + 1 < codes.size else None
+    cuts = {name: cuts_of(cases, name, rows, plan) for name in conditions}
+    answers = Answers(cases, conditions, others, cuts, codes, clusters)
+    figures = {name: _figures(answers, name, level=plan.level) for name in (*conditions, *others)}
+    points = {
+        name: operating_points(cases, p, cuts[name], level=plan.level, clusters=clusters)
+        for name, p in conditions.items()
+    }
+    comparisons, better = _comparisons(answers, figures, level=plan.level)
+    tested = {name: c for name, c in comparisons.items() if name != "lift"}
+    corrected = holm([0.0 if np.isnan(c.p_value) else c.p_value for c in tested.values()])
+    promises = {
+        name: check_promises(
+            cases, p, rows[rows["condition"] == name], coverage=plan.coverage, level=plan.level, clusters=clusters
+        )
+        for name, p in conditions.items()
+        if (rows["condition"] == name).any()
+    }
+    kept = {name: found for name, found in promises.items() if found is not None}
+    return Evaluation(
+        target=cases.target,
+        positive=cases.positive,
+        n=cases.labels.size,
+        n_positive=int(cases.labels.sum()),
+        n_patients=int(codes.max()) + 1,
+        level=plan.level,
+        metrics={name: figures[name] for name in conditions},
+        baselines={name: figures[name] for name in others},
+        comparisons=comparisons,
+        better_single=better,
+        thresholds={name: found[0].words for name, found in points.items()},
+        curves={name: _curves(answers, name, level=plan.level) for name in (*conditions, *others)},
+        notes=(*cases.notes, *_fold_notes(cases)),
+        operating_points=points,
+        paired={name: paired_tests(_pair(answers, name), plan) for name in tested},
+        p_holm=dict(zip(tested, corrected, strict=True)),
+        detectable={name: _detectable(answers, name, plan) for name in tested},
+        missing=_missing(answers, plan),
+        sets={name: found[0] for name, found in kept.items()},
+        intervals={name: found[1] for name, found in kept.items()},
+        subgroups=_subgroups(answers, columns, level=plan.level),
+        left_out=cases.left_out,
+        n_folds=len(pd.unique(cases.folds)),
+        is_second=cases.is_second,
+    )
+
+
+def split_rows(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows of a split; of a table that names none, all are test rows.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `check_predictions` returns it.
+    name : {"test", "validation"}
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    ManifestError
+        If splits are named and none is the test split.
+    """
+    splits = set(table["split"].unique())
+    if splits == {""}:
+        return table if name == "test" else table.iloc[:0]
+    if name == "test" and name not in splits:
+        raise ManifestError(
+            "predictions split", f"found {len(splits)} splits, none 'test'", expected="rows of split 'test'"
+        )
+    return table[table["split"] == name]
+
+
+def main_condition(conditions: Sequence[str]) -> str:
+    """Return the condition that an evaluation is about: fused if there, else the first.
+
+    Examples
+    --------
+    >>> main_condition(["image", "text", "fused"]), main_condition(["model"])
+    ('fused', 'model')
+    """
+    return "fused" if "fused" in conditions else conditions[0]
+
+
+def _with_baselines(
+    cases: CaseTable, given_baselines: Mapping[str, pd.Series], *, given: Mapping[str, float]
+) -> tuple[CaseTable, dict[str, Array], dict[str, Array]]:
+    """Keep the cases that every baseline knows; return answers by condition and by baseline."""
+    table = cases.probabilities
+    names = [str(name) for name in table.columns]
+    rivals = {name.removeprefix(_BASELINE): table[name] for name in names if name.startswith(_BASELINE)}
+    conditions = sorted((n for n in names if not n.startswith(_BASELINE)), key=lambda name: (_place(name), name))
+    rivals |= given_baselines
+    _check_names(conditions, given, rivals)
+    found = {name: series.rename(index=str).reindex(table.index) for name, series in rivals.items()}
+    known = np.ones(len(table), dtype=bool)
+    for series in found.values():
+        known &= series.notna().to_numpy()
+    if not known.any():
+        raise LabelError("baselines", "found no case that every baseline knows", expected="the same case_id")
+    if not known.all():
+        cases = cases.keep(known, why="unknown_to_baseline")
+    answers = {name: cases.probabilities[name].to_numpy(dtype=np.float64) for name in conditions}
+    others = {name: series.to_numpy(dtype=np.float64)[known] for name, series in found.items()}
+    return cases, answers, others | {"prevalence": prevalence_baseline(cases.labels)}
+
+
+def _check_names(conditions: list[str], thresholds: Mapping[str, float], baselines: Mapping[str, pd.Series]) -> None:
+    for name in (*conditions, *baselines):
+        if name in _RESERVED:
+            raise UsageError(
+                "condition or baseline", f"found the name {name!r}", expected="one not used by metrics.json"
+            )
+    if clash := set(conditions) & set(baselines):
+        raise UsageError("baselines", f"found {sorted(clash)} among the conditions too", expected="another name")
+    if unknown := set(thresholds) - set(conditions):
+        raise UsageError("thresholds", f"found {sorted(unknown)}", expected=f"among the conditions {conditions}")
+
+
+def _validation_rows(cases: CaseTable, validation: pd.DataFrame) -> pd.DataFrame:
+    """Labelled validation rows of the cases' class, with a column that says which are positive."""
+    rows = validation[validation["target"] == cases.target]
+    rows = rows.assign(positive=is_positive(rows, cases.positive)) if len(rows) else rows.assign(positive=False)
+    return rows[(rows["class"] == cases.positive) & rows["label"].notna()]
+
+
+def _place(condition: str) -> int:
+    """Order in which a reader expects conditions: single modalities, fused, then controls."""
+    order = (*SINGLE, "fused")
+    return order.index(condition) if condition in order else len(order)
+
+
+def _figures(answers: Answers, name: str, *, level: float) -> dict[str, Estimate]:
+    labels, clusters = answers.cases.labels, answers.clusters
+    p = answers.answer(name)
+    found = call_figures(labels, answers.calls(name), level=level, clusters=clusters)
+    for figure in (auroc, auprc, brier, log_loss, calibration_intercept, calibration_slope, ece):
+        one = figure(labels, p, level=level, clusters=clusters)
+        found[one.name] = one
+    return {metric: found[metric] for metric in METRICS}
+
+
+def _comparisons(
+    answers: Answers, figures: Mapping[str, Mapping[str, Estimate]], *, level: float
+) -> tuple[dict[str, Comparison], str]:
+    """Fused minus each other condition and baseline; the lift is the one over the better single modality."""
+    if "fused" not in answers.conditions:
+        return {}, ""
+    rivals = [n for n in (*answers.conditions, *answers.others) if n not in ("fused", "prevalence")]
+    fused = answers.conditions["fused"]
+    found = {
+        f"fused - {name}": delong_test(
+            answers.cases.labels, fused, answers.answer(name), level=level, clusters=answers.clusters
+        )
+        for name in rivals
+    }
+    single = [name for name in SINGLE if name in answers.conditions]
+    if not single:
+        return found, ""
+    better = max(single, key=lambda name: figures[name]["auroc"].value)
+    return {"lift": found[f"fused - {better}"], **found}, better
+
+
+def _pair(answers: Answers, comparison: str) -> PairedCases:
+    rival = comparison.removeprefix("fused - ")
+    return PairedCases(
+        answers.cases.labels,
+        answers.conditions["fused"],
+        answers.answer(rival),
+        answers.calls("fused"),
+        answers.calls(rival),
+        answers.clusters,
+    )
+
+
+def _detectable(answers: Answers, comparison: str, plan: EvaluationPlan) -> float:
+    pair = _pair(answers, comparison)
+    return detectable_difference(
+        pair.positive, pair.first, pair.second, level=plan.level, power=plan.power, clusters=pair.codes
+    )
+
+
+def _missing(answers: Answers, plan: EvaluationPlan) -> dict[str, tuple[MissingPoint, ...]]:
+    """Follow the fused answers as more and more cases lack a modality, against the same model without it."""
+    modalities = [name for name in SINGLE if name in answers.conditions]
+    found = {}
+    for gone in modalities:
+        rest = "+".join(name for name in modalities if name != gone)
+        if (
+            "fused" in answers.conditions
+            and rest in answers.conditions
+            and answers.codes.size <= plan.largest_resampled
+        ):
+            fused, without = answers.conditions["fused"], answers.conditions[rest]
+            curve = missing_curve(answers.cases.labels, fused, without, alone=without, clusters=answers.clusters)
+            found[gone] = tuple(curve)
+    return found
+
+
+def _subgroups(answers: Answers, columns: pd.DataFrame | None, *, level: float) -> tuple[SubgroupFactor, ...]:
+    if columns is None:
+        return ()
+    name = main_condition(list(answers.conditions))
+    cases = SubgroupCases(answers.cases.labels, answers.conditions[name], answers.calls(name), answers.codes)
+    if columns.index.has_duplicates:
+        raise ManifestError("subgroup columns", "found a case twice", expected="one row a case_id")
+    own = columns.rename(index=str).reindex(answers.cases.probabilities.index)
+    return subgroup_factors(cases, own, condition=name, level=level)
+
+
+def _fold_notes(cases: CaseTable) -> tuple[str, ...]:
+    """Say what a reader must know of the folds."""
+    n_folds = len(pd.unique(cases.folds))
+    if n_folds < 2:
+        return ()
+    return (
+        f"Predictions of {n_folds} folds are pooled. The intervals do not hold the change from one training "
+        "run to the next.",
+    )
+
+
+def _curves(answers: Answers, name: str, *, level: float) -> Curves:
+    labels, p, clusters = answers.cases.labels, answers.answer(name), answers.clusters
+    cut = answers.cut(name)
+    hits, called = score_steps(labels, p)
+    recall, false_rate = hits / labels.sum(), (called - hits) / (~labels).sum()
+    return Curves(
+        *_thin(np.append(0.0, false_rate), np.append(0.0, recall)),
+        calibration_curve(labels, p, level=level, clusters=clusters),
+        *_thin(recall, hits / called),
+        decision_curve(labels, p, level=level, clusters=clusters),
+        abstention_curve(labels, p, threshold=cut, level=level, clusters=clusters),
+    )
+
+
+def _thin(x: Array, y: Array) -> tuple[Array, Array]:
+    """Keep at most ``MOST_POINTS`` of a curve, both ends among them."""
+    if x.size <= MOST_POINTS:
+        return x, y
+    kept = np.linspace(0, x.size - 1, MOST_POINTS).round().astype(np.intp)
+    return x[kept], y[kept]
