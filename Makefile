@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval lidc-comparison lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval lidc-comparison reference lock clean
 
 setup: $(READY)
 
@@ -68,6 +68,9 @@ lidc-comparison: setup
 
 retrieval: setup
 	$(BIN)/python -m pipelines.retrieval
+
+reference: setup
+	$(BIN)/python -m pipelines.reference_pages
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

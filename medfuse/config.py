@@ -113,6 +113,7 @@ class BaselineConfig(_Strict):
     Parameters
     ----------
     name : str
+        Its condition is ``baseline_<name>``.
     numeric : tuple of str
         Columns of numbers.
     categorical : tuple of str

@@ -22,6 +22,7 @@ class LossConfig(_Strict):
     Parameters
     ----------
     name : {"cross_entropy", "focal"}
+        Focal loss (Lin 2017, eq. 4) leaves cases alone that are answered well already.
     gamma : float
         Of the focal loss: how far cases that are answered well already are left alone; 0 is cross-entropy.
     class_weights : {"none", "balanced"}
@@ -55,12 +56,16 @@ class OptimConfig(_Strict):
     chunks : int
         Pieces that a batch is encoded in, each twice, to hold the activations of one piece at a time: for contrastive
         losses over more cases than fit into memory.
+    learning_rate : float
+        Its largest value, of AdamW.
     schedule : {"one_cycle", "cosine", "constant"}
         Course of the learning rate.
     warmup : float
         Share of the steps in which the rate rises to ``learning_rate``.
     clip_norm : float
         Largest norm of the gradient; 0 leaves it as it is.
+    weight_decay : float
+        Of AdamW, apart from the gradient.
     patience : int
         Epochs without a better validation loss before stopping.
     weight_average : float
@@ -110,6 +115,7 @@ class PretrainConfig(_Strict):
     epochs : int
         0 for none. Cases without a label count too, if ``data.unlabelled`` lets them train.
     learning_rate : float
+        Of this pretraining.
     latent_size : int
         Of the vector that both come back from.
     variational : bool
@@ -192,6 +198,7 @@ class ComputeConfig(_Strict):
     Parameters
     ----------
     accelerator : {"auto", "cpu", "gpu"}
+        ``"auto"`` takes a GPU if there is one.
     devices : int
         Processes, one a device.
     strategy : {"auto", "ddp"}
@@ -223,6 +230,7 @@ class TrackingConfig(_Strict):
     uri : str
         MLflow tracking URI; empty for a sqlite store beside the run's folder. Passwords go into the environment.
     experiment : str
+        Under which MLflow lists the run.
     register_model : bool
         Enter the finished model into the registry, under the alias ``candidate``.
     registered_model : str

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medfuse.models.build import build_model, list_components, pretrained_tokenizer, self_contained
+    from medfuse.models.build import build_model, component_options, list_components, pretrained_tokenizer, self_contained
     from medfuse.models.classifier import StudyClassifier
     from medfuse.models.ensemble import Ensemble
     from medfuse.models.losses import TargetLoss, study_loss
@@ -16,6 +16,7 @@ _HOME = {
     "StudyClassifier": "classifier",
     "TargetLoss": "losses",
     "build_model": "build",
+    "component_options": "build",
     "list_components": "build",
     "pretrained_tokenizer": "build",
     "self_contained": "build",
@@ -27,6 +28,7 @@ __all__ = [
     "StudyClassifier",
     "TargetLoss",
     "build_model",
+    "component_options",
     "list_components",
     "pretrained_tokenizer",
     "self_contained",

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from medfuse.config import ModelConfig
+from medfuse.docstrings import parameters
 from medfuse.models.aligners import ALIGNERS
 from medfuse.models.classifier import StudyClassifier, projection
 from medfuse.models.ensemble import Ensemble
@@ -24,7 +25,7 @@ from medfuse.registry import build, choose, with_entry_points
 from medfuse.tensors import NO_TABLE, TableShape
 from medfuse.types import Target
 
-__all__ = ["build_model", "list_components", "pretrained_tokenizer", "self_contained"]
+__all__ = ["build_model", "component_options", "list_components", "pretrained_tokenizer", "self_contained"]
 
 _KINDS: dict[str, dict[str, type[Any]]] = {
     "image_encoder": IMAGE_ENCODERS,
@@ -181,3 +182,20 @@ def list_components() -> dict[str, dict[str, dict[str, str]]]:
             options = {p.name: repr(p.default) for p in parameters if p.default is not p.empty}
             listed[kind][name] = {"": (inspect.getdoc(component) or "").split("\n")[0], **options}
     return listed
+
+
+def component_options(kind: str, name: str) -> dict[str, str]:
+    """Return what is said of each option of a component.
+
+    Parameters
+    ----------
+    kind : str
+        As `list_components` names it.
+    name : str
+
+    Examples
+    --------
+    >>> component_options("head", "mlp")["hidden_size"]
+    'Length of the hidden layer.'
+    """
+    return parameters(inspect.getdoc(_components(kind)[name]))
