@@ -62,8 +62,8 @@ def configuration_page() -> str:
         "",
         "One YAML file holds a run, as in `configs/`. A key that is left out has the default given here; an unknown one"
         " is refused with the nearest right one. `--set key.of.one=value` overrides a key, its value read as YAML:"
-        " write `1.0e-3`, since YAML reads `1e-3` as text. The run's folder keeps the whole of it, defaults written out, as"
-        " `config.resolved.yaml`.",
+        " write `1.0e-3`, since YAML reads `1e-3` as text. The run's folder keeps the whole of it, defaults written"
+        " out, as `config.resolved.yaml`.",
         "",
         "This page is written from the code by `make reference`.",
     ]
