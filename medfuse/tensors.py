@@ -191,6 +191,8 @@ class ModelOutput:
         By modality; empty unless the fusion or the aligner reads them.
     unscaled : mapping of str to Tensor of shape (B, E)
         By modality: the embeddings before they are brought to unit length, as the fusion reads them.
+    members : mapping of str to Tensor of shape (members, B, N)
+        By target: the logits of each member of an ensemble; empty if there is none.
     """
 
     logits: Mapping[str, Tensor]
@@ -200,3 +202,4 @@ class ModelOutput:
     fusion_weights: Tensor | None = None
     local: Mapping[str, LocalFeatures] = field(default_factory=dict)
     unscaled: Mapping[str, Tensor] = field(default_factory=dict)
+    members: Mapping[str, Tensor] = field(default_factory=dict)

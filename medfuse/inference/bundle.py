@@ -15,6 +15,7 @@ from medfuse.config import ModelConfig, SeriesRule, TargetConfig
 from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, ConfigError, UsageError
 from medfuse.inference.calibration import Calibration, conditions_of
+from medfuse.inference.evidence import ARRAYS, WORDS, Evidence, pack_evidence, unpack_evidence
 from medfuse.models import Ensemble, StudyClassifier, build_model, self_contained
 from medfuse.tensors import NO_TABLE
 from medfuse.text import tokenizer_from_json
@@ -23,9 +24,12 @@ from medfuse.whole_files import write_whole
 
 __all__ = ["Bundle", "build_for", "build_member_for", "load_bundle", "save_bundle"]
 
-FORMAT = 1
+FORMAT = 2
+LACKS = {1: "made before models kept intervals, prediction sets, an out-of-distribution limit and training cases"}
+"""What models of an older format lack."""
 CHECKSUMS = "sha256"
 WEIGHTS, MODEL, TOKENIZER = "weights.safetensors", "model.json", "tokenizer.json"
+REQUIRED = {WEIGHTS, MODEL, ARRAYS, WORDS}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +52,8 @@ class Bundle:
         Set by loading; names the model in every prediction.
     series : SeriesRule
         Which series of a study the model sees, where several are volumes.
+    evidence : Evidence
+        What it knows of its training and validation cases; by default nothing.
     """
 
     model: StudyClassifier | Ensemble
@@ -59,6 +65,7 @@ class Bundle:
     provenance: Mapping[str, str] = field(default_factory=dict)
     model_id: str = ""
     series: SeriesRule = field(default_factory=SeriesRule)
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> str:
@@ -93,6 +100,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
         "provenance": dict(bundle.provenance),
     }
     files = {WEIGHTS: save(weights), MODEL: json.dumps(content, indent=1, sort_keys=True).encode()}
+    files |= pack_evidence(bundle.evidence)
     if bundle.preprocessing.tokenizer is not None:
         files[TOKENIZER] = bundle.preprocessing.tokenizer.to_json().encode()
     sums = _checksums(files)
@@ -127,8 +135,7 @@ def load_bundle(folder: Path) -> Bundle:
     where = f"model {folder.name}"
     try:
         content = json.loads(files[MODEL])
-        if content["format"] != FORMAT:
-            raise BundleError(where, f"found format {content['format']!r}", expected=f"format {FORMAT}")
+        _check_format(content["format"], where)
         config = ModelConfig.model_validate(content["model"])
         targets = tuple(TargetConfig.model_validate(item).build() for item in content["targets"])
         calibration = {
@@ -139,7 +146,7 @@ def load_bundle(folder: Path) -> Bundle:
         provenance = {str(key): str(value) for key, value in content["provenance"].items()}
         digest = content["preprocessing_digest"]
         preparation = content["preprocessing"]
-        series = SeriesRule.model_validate(content.get("series", {}))  # bundles of 0.1 have none
+        series = SeriesRule.model_validate(content["series"])
         _check_complete(config, targets, calibration, prevalence)
         tokenizer = tokenizer_from_json(files[TOKENIZER].decode()) if TOKENIZER in files else None
     except BundleError:
@@ -152,12 +159,28 @@ def load_bundle(folder: Path) -> Bundle:
     if preprocessing.modalities != config.modalities:
         found = "its preprocessing has other modalities than its model"
         raise BundleError(where, found, expected=str(list(config.modalities)))
+    evidence = unpack_evidence(files, targets, where)
     model = _build(config, targets, preprocessing, where)
     _load_weights(model, files[WEIGHTS], where)
-    model_id = _model_id(sums)
     return Bundle(
-        model.eval(), config, preprocessing, targets, calibration, prevalence, provenance, model_id, series=series
+        model.eval(),
+        config,
+        preprocessing,
+        targets,
+        calibration,
+        prevalence,
+        provenance,
+        _model_id(sums),
+        series=series,
+        evidence=evidence,
     )
+
+
+def _check_format(found: object, where: str) -> None:
+    if found != FORMAT:
+        why = LACKS.get(found, "") if isinstance(found, int) else ""
+        expected = f"format {FORMAT}{': train the model again' if why else ''}"
+        raise BundleError(where, f"found format {found!r}{f', {why}' if why else ''}", expected=expected)
 
 
 def _read_checked(folder: Path) -> tuple[dict[str, bytes], str]:
@@ -165,8 +188,9 @@ def _read_checked(folder: Path) -> tuple[dict[str, bytes], str]:
     try:
         sums = (folder / CHECKSUMS).read_bytes().decode("ascii")
         expected = {name: digest for digest, name in (line.split("  ") for line in sums.splitlines())}
-        if not {WEIGHTS, MODEL} <= set(expected) <= {WEIGHTS, MODEL, TOKENIZER}:
-            raise BundleError(where, f"found other files in {CHECKSUMS}", expected=f"{WEIGHTS}, {MODEL}, {TOKENIZER}")
+        if not {WEIGHTS, MODEL} <= set(expected) <= {*REQUIRED, TOKENIZER}:
+            found, all_files = f"found other files in {CHECKSUMS}", sorted({*REQUIRED, TOKENIZER})
+            raise BundleError(where, found, expected=", ".join(all_files))
         files = {name: (folder / name).read_bytes() for name in expected}
     except (OSError, ValueError) as error:
         found = f"cannot be read ({type(error).__name__})"

@@ -82,7 +82,7 @@ class Calibration:
     def from_dict(cls, content: Mapping[str, Any]) -> Calibration:
         """Rebuild what `to_dict` gave."""
         try:
-            biases = tuple(map(float, content.get("biases", ())))  # bundles of 0.1 have none
+            biases = tuple(map(float, content["biases"]))
             return cls(float(content["temperature"]), float(content["threshold"]), biases)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError("model.json calibration", "found a missing or wrong value") from error

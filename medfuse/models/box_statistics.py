@@ -74,10 +74,11 @@ class BoxStatistics(nn.Module):
         if not n:  # of no box there is no Fourier transform
             return image.new_zeros(0, self.size)
         box = image.flatten(end_dim=1).float()
-        parts = (self._moments(box), _edges(box), _levels(box), self._spectrum(box))
+        parts = (self.moments(box), _edges(box), _levels(box), self.spectrum(box))
         return torch.cat(parts, dim=1).reshape(n, c * (self.size // c))
 
-    def _moments(self, box: Tensor) -> Tensor:
+    def moments(self, box: Tensor) -> Tensor:
+        """Return the logarithms of sum and three variances, shape (B, 4), of boxes of shape (B, I, J, K)."""
         # The variance is a small difference of large numbers: in single precision it would hang on the batch.
         # All of it lies in the sums over one axis, which are a tenth of the box.
         planes = [box.sum(dim=axis, dtype=torch.float64) for axis in (1, 2, 3)]
@@ -91,7 +92,8 @@ class BoxStatistics(nn.Module):
         variances: Tensor = torch.linalg.eigvalsh(second - centre[:, :, None] * centre[:, None])
         return torch.cat([mass, variances.clamp(min=_SMALLEST)], dim=1).log().float()
 
-    def _spectrum(self, box: Tensor) -> Tensor:
+    def spectrum(self, box: Tensor) -> Tensor:
+        """Return the logarithm of the mean power in each shell, shape (B, n_shells), of boxes (B, I, J, K)."""
         waves = torch.fft.rfftn(box, dim=(1, 2, 3))
         power = (waves.real.square() + waves.imag.square()) * self.shares
         spectrum: Tensor = power.new_zeros(len(box), self.n_shells).index_add(1, self.shell, power.flatten(start_dim=1))

@@ -54,14 +54,16 @@ class Ensemble(nn.Module):
 
 
 def _joined(outputs: Sequence[ModelOutput]) -> ModelOutput:
-    """Return the mean logits; embeddings side by side, again of unit length, and zeros where one is absent."""
+    """Return the mean logits, and each member's; embeddings side by side, of unit length, zeros where one is absent."""
     first = outputs[0]
+    members = {name: torch.stack([o.logits[name] for o in outputs]) for name in first.logits}
     return ModelOutput(
-        logits={name: torch.stack([o.logits[name] for o in outputs]).mean(dim=0) for name in first.logits},
+        logits={name: each.mean(dim=0) for name, each in members.items()},
         embeddings=_side_by_side([o.embeddings for o in outputs]),
         unscaled=_side_by_side([o.unscaled for o in outputs]),
         present=first.present,
         fusion_weights=_mean_of([o.fusion_weights for o in outputs]),
+        members=members,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,18 +14,14 @@ import torch
 from torch import Tensor
 
 from medfuse.config import LossConfig, RunConfig
-from medfuse.data import Case, Preprocessing, to_samples
+from medfuse.data import Case, Preprocessing
 from medfuse.data.table import fit_table
 from medfuse.errors import DataError, TrainingError
-from medfuse.evaluation import choose_threshold, fit_calibration
-from medfuse.inference import Bundle, Calibration, build_for, build_member_for, predict_logits
-from medfuse.inference.calibration import conditions_of
-from medfuse.inference.predictor import modalities_of
+from medfuse.inference import Bundle, build_for, build_member_for
 from medfuse.models import TargetLoss, pretrained_tokenizer
-from medfuse.models.answers import class_logits
 from medfuse.models.precision import train_in
-from medfuse.tensors import Sample
 from medfuse.text import PretrainedTokenizer, ReportTokenizer, TextTokenizer
+from medfuse.training.calibrating import with_evidence
 from medfuse.training.callbacks import KeepBest, StopInTime
 from medfuse.training.case_data import CaseData
 from medfuse.training.distilling import ask_teacher
@@ -35,7 +31,7 @@ from medfuse.training.pretraining import pretrain
 from medfuse.training.transfer import FreezeEncoders, carry_over, layer_rates
 from medfuse.types import Target
 
-__all__ = ["Fit", "calibrate", "check_classes", "fit", "make_preprocessing"]
+__all__ = ["Fit", "check_classes", "fit", "make_preprocessing"]
 
 log = logging.getLogger("medfuse")
 
@@ -177,7 +173,7 @@ def fit(
     model.load_state_dict(_joined_weights(members, list(model.state_dict())))
     prevalence = {target.name: _share_positive(train, target) for target in targets}
     bundle = Bundle(model.cpu().eval(), model_config, preprocessing, targets, {}, prevalence, series=config.data.series)
-    calibrated = replace(bundle, calibration=calibrate(bundle, to_samples(validation, preprocessing)))
+    calibrated = with_evidence(bundle, train, validation)
     history = tuple(
         row if config.model.members == 1 else {"member": float(number), **row}
         for number, keep in enumerate(members)
@@ -269,48 +265,3 @@ def _class_counts(cases: Sequence[Case], target: Target) -> list[int]:
 def _share_positive(cases: Sequence[Case], target: Target) -> float:
     counts = _class_counts(cases, target)
     return counts[-1] / sum(counts)
-
-
-def calibrate(bundle: Bundle, samples: Sequence[Sample]) -> dict[str, dict[str, Calibration]]:
-    """Fit calibration and threshold of every target and condition.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        Its own calibration is not read.
-    samples : sequence of Sample
-        Of validation cases; each counts only under conditions whose modalities it has.
-
-    Returns
-    -------
-    dict of str to dict of str to Calibration
-        By target, then by condition; the neutral one where the cases lack a class, which is logged.
-    """
-    logits = predict_logits(bundle, samples)
-    modalities = bundle.preprocessing.modalities
-    present = [set(modalities_of(sample, modalities)) for sample in samples]
-    calibration: dict[str, dict[str, Calibration]] = {}
-    for target in bundle.targets:
-        calibration[target.name] = {}
-        for condition, needed in conditions_of(modalities).items():
-            # A case that lacks a modality is never answered under this condition: it must not shape the answer.
-            known = [i for i, s in enumerate(samples) if target.name in s.targets and set(needed) <= present[i]]
-            labels = [samples[i].targets[target.name] for i in known]
-            if len(set(labels)) < 2:
-                log.warning("%s, %s: not calibrated, since its validation cases lack a class", target.name, condition)
-                calibration[target.name][condition] = Calibration()
-                continue
-            values = logits[condition][target.name][known].double()
-            calibration[target.name][condition] = _calibration_of(target, values, labels)
-    return calibration
-
-
-def _calibration_of(target: Target, logits: Tensor, labels: Sequence[int]) -> Calibration:
-    """Fit the calibration of one target and condition; only a binary target is called by a threshold."""
-    values = class_logits(logits, target).numpy()
-    temperature, biases = fit_calibration(labels, values[:, 0] if target.kind == "binary" else values)
-    fitted = Calibration(temperature, biases=biases)
-    if target.kind != "binary":
-        return fitted
-    positive = fitted.probabilities(logits, target)[:, 1].numpy()
-    return replace(fitted, threshold=choose_threshold(labels, positive))

@@ -10,7 +10,7 @@ from medfuse.config import RunConfig
 from medfuse.data import Case
 from medfuse.errors import UsageError
 from medfuse.explain import explain
-from medfuse.explain.attributions import CaseLogit
+from medfuse.explain.case_logit import CaseLogit
 from medfuse.inference import Predictor, predict_logits, save_bundle
 from medfuse.training import Fit, fit
 from medfuse.training.parts import split_cases
@@ -131,7 +131,7 @@ def test_without_a_report_the_image_alone_is_explained(toy_predictor: Predictor,
     assert set(explanation.modality_shares) == {"image"}
     assert set(explanation.checks) == {"completeness_delta", "deletion_image"}
     assert explanation.checks["completeness_delta"] < 0.05
-    assert explanation.prediction.flags == ("missing report",)
+    assert explanation.prediction.flags[0] == "missing report"
 
 
 def test_without_an_image_the_report_alone_is_explained(toy_predictor: Predictor, toy_studies: list[Study]) -> None:

@@ -9,7 +9,7 @@ from medfuse.data import Case, to_samples
 from medfuse.errors import LesionPositionError
 from medfuse.inference import Calibration, Predictor, predict_logits
 from medfuse.tensors import Sample
-from medfuse.types import Prediction, Study
+from medfuse.types import UNCERTAIN, Prediction, Study
 
 
 @pytest.fixture
@@ -23,6 +23,11 @@ def without_image(study: Study) -> Study:
 
 def without_report(study: Study) -> Study:
     return replace(study, report=None, lesions=(replace(study.lesions[0], text=None),))
+
+
+def settled(prediction: Prediction) -> tuple[str, ...]:
+    """Return the flags but for `UNCERTAIN`: a few of the toy's labels are wrong, so that many answers are."""
+    return tuple(flag for flag in prediction.flags if flag != UNCERTAIN)
 
 
 def same(found: Prediction, expected: Prediction, *, tolerance: float = 0.0) -> bool:
@@ -69,7 +74,7 @@ def test_the_trained_model_tells_unseen_cases_apart(toy_predictor: Predictor, to
 
 def test_a_missing_report_is_flagged_and_the_image_answers(toy_predictor: Predictor, study: Study) -> None:
     [whole], [part] = toy_predictor.predict(study), toy_predictor.predict(without_report(study))
-    assert part.flags == ("missing report",)
+    assert settled(part) == ("missing report",)
     assert part.modalities_used == ("image",)
     assert part.condition == "image"
     assert set(part.probabilities) == {"image"}
@@ -79,7 +84,7 @@ def test_a_missing_report_is_flagged_and_the_image_answers(toy_predictor: Predic
 
 def test_a_missing_image_is_flagged_and_the_report_answers(toy_predictor: Predictor, study: Study) -> None:
     [whole], [part] = toy_predictor.predict(study), toy_predictor.predict(without_image(study))
-    assert part.flags == ("missing image",)
+    assert settled(part) == ("missing image",)
     assert part.modalities_used == ("text",)
     assert set(part.probabilities) == {"text"}
     assert part.probabilities["text"] == pytest.approx(whole.probabilities["text"], abs=1e-6)
@@ -87,7 +92,7 @@ def test_a_missing_image_is_flagged_and_the_report_answers(toy_predictor: Predic
 
 def test_a_case_with_both_is_not_flagged(toy_predictor: Predictor, study: Study) -> None:
     [prediction] = toy_predictor.predict(study)
-    assert prediction.flags == ()
+    assert settled(prediction) == ()
     assert prediction.condition == "fused"
     assert prediction.model_id == toy_predictor.bundle.model_id
 
@@ -137,7 +142,7 @@ def test_an_image_of_another_unit_is_answered_with_a_flag(toy_predictor: Predict
     assert prediction.probabilities
     assert any("unit 'arbitrary', unlike" in flag for flag in prediction.flags)
     [plain] = toy_predictor.predict(study)
-    assert plain.flags == ()
+    assert settled(plain) == ()
 
 
 def test_predicting_twice_gives_the_same(toy_predictor: Predictor, study: Study) -> None:

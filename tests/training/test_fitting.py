@@ -15,7 +15,8 @@ from medfuse.evaluation import calibrated_loss, choose_threshold, fit_calibratio
 from medfuse.inference import Calibration, predict_logits
 from medfuse.text import PretrainedTokenizer
 from medfuse.training import Fit, fit
-from medfuse.training.fitting import calibrate, make_preprocessing
+from medfuse.training.calibrating import calibrate
+from medfuse.training.fitting import make_preprocessing
 from medfuse.training.parts import Parts, split_cases
 
 
@@ -92,8 +93,7 @@ def test_a_case_that_lacks_a_modality_does_not_calibrate_it(toy_fit: Fit, parts:
     extra = [replace(case, text=None) for case in parts.validation]
     wrong = [replace(c, targets={"malignancy": 1 - c.targets["malignancy"]}) for c in extra]
     one, two = (
-        calibrate(bundle, to_samples(cases, bundle.preprocessing))["malignancy"]
-        for cases in (parts.validation, [*parts.validation, *wrong])
+        calibrate(bundle, cases).calibration["malignancy"] for cases in (parts.validation, [*parts.validation, *wrong])
     )
     assert set(one) == {"fused", "image", "text"}
     for condition in ("text", "fused"):
