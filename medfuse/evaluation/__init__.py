@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         sensitivity,
         specificity,
     )
+    from medfuse.evaluation.class_figures import class_figures, quadratic_kappa
     from medfuse.evaluation.common_space import into_common_space
     from medfuse.evaluation.conformal import ConformalRule, conformal_sets, fit_conformal
     from medfuse.evaluation.decision import DecisionCurve, decision_curve
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation.model_comparison import ComparedModel, compare_areas, holm
     from medfuse.evaluation.paired import PairedCases, detectable_difference, mcnemar_test, paired_tests
     from medfuse.evaluation.plan import EvaluationPlan, OperatingRule
-    from medfuse.evaluation.predictions import case_table, check_predictions, read_predictions
+    from medfuse.evaluation.predictions import case_table, check_predictions, read_free_columns, read_predictions
     from medfuse.evaluation.promises import IntervalFigures, SetFigures, interval_figures, set_figures
     from medfuse.evaluation.resampling import bootstrap_auroc, bootstrap_auroc_test, permutation_test
     from medfuse.evaluation.retrieval import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         zero_shot_probabilities,
     )
     from medfuse.evaluation.subgroups import Subgroup, SubgroupFactor
+    from medfuse.evaluation.targets import evaluate_targets, kind_of
     from medfuse.evaluation.thresholds import choose_threshold
     from medfuse.evaluation.venn_abers_intervals import VennAbersRule, fit_venn_abers, venn_abers_interval
 
@@ -70,6 +72,7 @@ _HOME = {
     "case_table": "predictions",
     "check_predictions": "predictions",
     "choose_threshold": "thresholds",
+    "class_figures": "class_figures",
     "compare_areas": "model_comparison",
     "compare_recall": "retrieval",
     "ComparedModel": "model_comparison",
@@ -85,6 +88,7 @@ _HOME = {
     "detectable_difference": "paired",
     "ece": "calibration_figures",
     "evaluate": "evaluating",
+    "evaluate_targets": "targets",
     "Evaluation": "evaluation",
     "EvaluationPlan": "plan",
     "explained_variance": "leakage",
@@ -102,6 +106,7 @@ _HOME = {
     "IntervalFigures": "promises",
     "into_common_space": "common_space",
     "join_ranks": "retrieval",
+    "kind_of": "targets",
     "log_loss": "metrics",
     "mcc": "calls",
     "mcnemar_test": "paired",
@@ -116,6 +121,8 @@ _HOME = {
     "plain": "evaluation",
     "ppv": "calls",
     "prevalence_baseline": "baselines",
+    "quadratic_kappa": "class_figures",
+    "read_free_columns": "predictions",
     "read_predictions": "predictions",
     "retrieval_figures": "retrieval",
     "sensitivity": "calls",
@@ -150,6 +157,7 @@ __all__ = [
     "case_table",
     "check_predictions",
     "choose_threshold",
+    "class_figures",
     "compare_areas",
     "compare_recall",
     "ComparedModel",
@@ -165,6 +173,7 @@ __all__ = [
     "detectable_difference",
     "ece",
     "evaluate",
+    "evaluate_targets",
     "Evaluation",
     "EvaluationPlan",
     "explained_variance",
@@ -182,6 +191,7 @@ __all__ = [
     "IntervalFigures",
     "into_common_space",
     "join_ranks",
+    "kind_of",
     "log_loss",
     "mcc",
     "mcnemar_test",
@@ -196,6 +206,8 @@ __all__ = [
     "plain",
     "ppv",
     "prevalence_baseline",
+    "quadratic_kappa",
+    "read_free_columns",
     "read_predictions",
     "retrieval_figures",
     "sensitivity",

@@ -21,6 +21,7 @@ __all__ = [
     "is_positive",
     "label_values",
     "left_out_notes",
+    "read_free_columns",
     "read_predictions",
 ]
 
@@ -107,18 +108,32 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         If the file cannot be read, or a column or row is wrong. Rows are counted as a spreadsheet shows
         them: the header is row 1.
     """
-    path = Path(path)
-    if path.suffix not in (".csv", ".parquet"):
-        raise ManifestError("predictions", f"found a file ending {path.suffix!r}", expected=".csv or .parquet")
-    if not path.is_file():
-        raise ManifestError(path.name, "found no such file", expected="a CSV or Parquet file")
-    try:
-        table = pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
-        raise ManifestError(
-            path.name, f"found no readable table ({type(error).__name__})", expected="a table"
-        ) from error
-    return check_predictions(table, where=path.name)
+    return check_predictions(_read_table(Path(path)), where=Path(path).name)
+
+
+def read_free_columns(path: str | Path) -> pd.DataFrame:
+    """Read what else a table of predictions tells of its cases, such as site or age.
+
+    Parameters
+    ----------
+    path : str or Path
+        As of `read_predictions`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by case_id, with the columns that are none of ``COLUMNS``, of each case's first row.
+
+    Raises
+    ------
+    ManifestError
+        If the file cannot be read, or has no column case_id.
+    """
+    table = _read_table(Path(path))
+    if "case_id" not in table.columns:
+        raise ManifestError(Path(path).name, "found no column 'case_id'", expected=", ".join(REQUIRED))
+    table = table.assign(case_id=_texts(table["case_id"])).drop_duplicates("case_id").set_index("case_id")
+    return table[[name for name in table.columns if name not in COLUMNS]]
 
 
 def check_predictions(table: pd.DataFrame, *, where: str = "predictions") -> pd.DataFrame:
@@ -360,6 +375,20 @@ def _as_text(value: object) -> str:
         return "" if np.isnan(value) else f"{value:g}"
     text = str(value).strip()
     return text[:-2] if text in ("0.0", "1.0") else text
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if path.suffix not in (".csv", ".parquet"):
+        raise ManifestError("predictions", f"found a file ending {path.suffix!r}", expected=".csv or .parquet")
+    if not path.is_file():
+        raise ManifestError(path.name, "found no such file", expected="a CSV or Parquet file")
+    try:
+        table = pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
+        raise ManifestError(
+            path.name, f"found no readable table ({type(error).__name__})", expected="a table"
+        ) from error
+    return table
 
 
 def _refuse_rows(where: str, column: str, wrong: NDArray[np.bool_], found: str, expected: str) -> None:
