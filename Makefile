@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval lidc-comparison reference lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval lidc-comparison reference docs lock clean
 
 setup: $(READY)
 
@@ -69,6 +69,9 @@ lidc-comparison: setup
 retrieval: setup
 	$(BIN)/python -m pipelines.retrieval
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 reference: setup
 	$(BIN)/python -m pipelines.reference_pages
 
@@ -77,4 +80,4 @@ lock:
 		--no-annotate --no-header --no-emit-package torch --overrides overrides.txt --quiet -o requirements.lock
 
 clean:
-	rm -rf .venv demo dist build .mypy_cache .ruff_cache
+	rm -rf .venv demo dist build site .mypy_cache .ruff_cache
