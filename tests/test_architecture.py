@@ -17,7 +17,7 @@ FLOORS = {
     "config": 1.1, "tensors": 1.1, "splits": 1.1,
     "io": 1.5, "text": 1.5, "models": 1.5, "evaluation": 1.5,
     "data": 2, "inference": 3, "reporting": 3, "cohorts": 3,
-    "explain": 4, "training": 5, "scoring": 5, "cli": 6, "pipelines": 6,
+    "explain": 4, "training": 5, "scoring": 5, "doctor": 5.5, "cli": 6, "pipelines": 6,
 }  # fmt: skip
 OWNERS = {
     "pydicom": {"io"}, "nibabel": {"io"}, "spacy": {"text"}, "tokenizers": {"text"}, "transformers": {"models"},

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from medfuse.cli.archives import annotate, convert, index, prepare
-from medfuse.cli.checking import check
+from medfuse.cli.checking import check, doctor
 from medfuse.cli.cohorts import cohort_lidc, cohort_medmnist3d
 from medfuse.cli.evaluating import evaluate
 from medfuse.cli.explaining import explain
@@ -20,7 +20,22 @@ from medfuse.errors import MedfuseError, UsageError
 
 __all__ = ["app", "main"]
 
-_COMMANDS = (index, convert, annotate, check, prepare, train, tune, sync, compare, evaluate, score, explain, models)
+_COMMANDS = (
+    index,
+    convert,
+    annotate,
+    check,
+    prepare,
+    train,
+    tune,
+    sync,
+    compare,
+    evaluate,
+    score,
+    explain,
+    models,
+    doctor,
+)
 """In the order of the help."""
 
 # The error of a wrong command line; typer exports only this one of its kinds.

@@ -1,4 +1,4 @@
-"""Commands that look before anything runs: check a manifest."""
+"""Commands that look before anything runs: at a manifest, at the machine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from medfuse.cli.options import SOME_REFUSED, JsonLog, Quiet, log
+from medfuse.cli.options import FAILED, SOME_REFUSED, JsonLog, Quiet, log
 
-__all__ = ["check"]
+__all__ = ["check", "doctor"]
 
 
 def check(
@@ -36,3 +36,19 @@ def check(
     log.info("%d errors, %d warnings", n_errors, len(found.problems) - n_errors)
     if n_errors:
         raise typer.Exit(SOME_REFUSED)
+
+
+def doctor(
+    *,
+    out: Annotated[Path, typer.Option(help="Where results shall go.")] = Path(),
+) -> None:
+    """Look at this machine: packages, codecs, disk, memory, GPU, the pseudonym key. Exit code 1 if something fails."""
+    from medfuse.doctor import examine
+
+    found = examine(out)
+    width = max(len(one.name) for one in found)
+    for one in found:
+        advice = f"  -> {one.advice}" if one.advice else ""
+        typer.echo(f"{one.verdict:<8}{one.name:<{width + 2}}{one.found}{advice}")
+    if any(one.verdict == "wrong" for one in found):
+        raise typer.Exit(FAILED)

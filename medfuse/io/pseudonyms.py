@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medfuse.errors import UsageError
 
-__all__ = ["CONFIG_DIR", "Pseudonymizer", "load_pseudonymizer", "private_folder"]
+__all__ = ["CONFIG_DIR", "Pseudonymizer", "key_path", "load_pseudonymizer", "private_folder"]
 
 CONFIG_DIR = "MEDFUSE_CONFIG_DIR"
 """Environment variable that names another configuration folder."""
@@ -87,7 +87,7 @@ def load_pseudonymizer(key_file: Path | None = None) -> Pseudonymizer:
     UsageError
         If the file is no key, others may read it, or it cannot be made. A key file that was named must exist.
     """
-    path = key_file or private_folder() / "pseudonym.key"
+    path = key_file or key_path()
     if key_file is not None and not path.exists():
         raise UsageError(WHERE, "found no such file", expected="a key that medfuse made")
     try:
@@ -101,6 +101,11 @@ def load_pseudonymizer(key_file: Path | None = None) -> Pseudonymizer:
         expected = "64 hexadecimal digits; restore the file from a backup"
         raise UsageError(WHERE, f"cannot be read as a key ({type(error).__name__})", expected=expected) from error
     return Pseudonymizer(key)
+
+
+def key_path() -> Path:
+    """Return where the user's own key lies, or will."""
+    return private_folder() / "pseudonym.key"
 
 
 def private_folder() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 __all__ = [
     "COMPRESSED",
@@ -14,6 +15,7 @@ __all__ = [
     "LOSSY",
     "READABLE",
     "UNCOMPRESSED",
+    "undecodable",
 ]
 
 IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
@@ -45,3 +47,17 @@ LOSSY = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.
 """Always lossy. JPEG 2000 and HTJ2K may be either."""
 
 READABLE = UNCOMPRESSED | COMPRESSED.keys()
+
+_DECODERS = {"JPEG": "libjpeg", "JPEG 2000 and HTJ2K": "openjpeg", "RLE": "rle", "JPEG-LS": "jpeg_ls"}
+"""The module that reads each kind."""
+
+
+def undecodable() -> list[str]:
+    """Return the kinds of compression that nothing installed here decodes.
+
+    Examples
+    --------
+    >>> "RLE" in undecodable()
+    False
+    """
+    return [kind for kind, module in _DECODERS.items() if find_spec(module) is None]
