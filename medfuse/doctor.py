@@ -127,9 +127,9 @@ def _disk(folder: Path) -> Check:
     free = shutil.disk_usage(there).free / GIB
     if not os.access(there, os.W_OK):
         return Check("disk", "wrong", "results cannot be written here", "choose another folder for --out")
-    said, good = f"{free:.1f} GiB free", free >= DISK_GIB
-    return (
-        Check("disk", "good", said) if free >= DISK_GIB else Check("disk", "wrong", said, f"make {DISK_GIB:g} GiB free")
+    good = free >= DISK_GIB
+    return Check(
+        "disk", "good" if good else "wrong", f"{free:.1f} GiB free", "" if good else f"{DISK_GIB:g} are needed"
     )
 
 
