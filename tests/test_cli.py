@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -198,3 +199,10 @@ def test_a_learning_rate_is_suggested(
     assert main(["tune", "--config", str(config), "--out", str(out), "--learning-rate"]) == 0
     assert "suggested: optim.learning_rate=" in errors_of(capsys)
     assert [path.name for path in out.iterdir()] == ["learning_rate.csv"]
+
+
+def test_the_shell_completes_commands() -> None:
+    environment = {**os.environ, "_MEDFUSE_COMPLETE": "complete_bash", "COMP_WORDS": "medfuse eval", "COMP_CWORD": "1"}
+    code = "from medfuse.cli import main; raise SystemExit(main([]))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["evaluate"]

@@ -56,7 +56,7 @@ def app() -> typer.Typer:
 
 def _group(text: str) -> typer.Typer:
     return typer.Typer(
-        help=text, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        help=text, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
     )
 
 
