@@ -143,8 +143,10 @@ def fit_novelty(
     from sklearn.covariance import ledoit_wolf
 
     centre = train.mean(axis=0)
-    spread = np.maximum(train.std(axis=0), SMALLEST_SPREAD)
+    deviation = train.std(axis=0)
+    spread = np.maximum(deviation, SMALLEST_SPREAD)
     covariance, _ = ledoit_wolf((train - centre) / spread, assume_centered=True)
+    covariance += np.diag(1 - (deviation / spread) ** 2)  # what is not known more exactly has a variance of its own
     whitening = np.linalg.cholesky(np.linalg.inv(covariance)) / spread[:, None]
     distances = np.linalg.norm((validation - centre) @ whitening, axis=1)
     limit, promise = novelty_limit(distances, patients, false_alarms=false_alarms)

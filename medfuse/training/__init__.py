@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medfuse.training.callbacks import ShowEpochs, StopInTime
     from medfuse.training.comparing import compare, kept_predictions
+    from medfuse.training.external import ScoredManifest, score_manifest
     from medfuse.training.fitting import Fit, fit
     from medfuse.training.folds import cross_fit, train_folds
     from medfuse.training.grids import Grid, read_grid
@@ -23,6 +24,7 @@ _HOME = {
     "Fit": "fitting",
     "Grid": "grids",
     "Run": "runs",
+    "ScoredManifest": "external",
     "ShowEpochs": "callbacks",
     "StopInTime": "callbacks",
     "TuneOptions": "tuning",
@@ -40,6 +42,7 @@ _HOME = {
     "read_grid": "grids",
     "read_space": "search",
     "run_versions": "runs",
+    "score_manifest": "external",
     "split_cases": "parts",
     "sync": "tracking",
     "train": "runs",
@@ -51,6 +54,7 @@ __all__ = [
     "Fit",
     "Grid",
     "Run",
+    "ScoredManifest",
     "ShowEpochs",
     "StopInTime",
     "TuneOptions",
@@ -68,6 +72,7 @@ __all__ = [
     "read_grid",
     "read_space",
     "run_versions",
+    "score_manifest",
     "split_cases",
     "sync",
     "train",
