@@ -115,8 +115,8 @@ def cohort_facts(manifest: Manifest, parts: Parts, *, loaded: CaseSet | None = N
     Returns
     -------
     dict
-        ``manifest`` and each of ``parts``: ``cases``, ``studies``, ``patients``; ``refused``: a count a reason, and
-        ``unlabelled``, both None where unknown; ``shared``: by pair of parts, patients of both, and images and texts
+        ``manifest`` and each of ``parts``: ``cases``, ``studies``, ``patients``, and of a part how many of its cases
+        are ``unlabelled``; ``refused``: a count a reason, and ``unlabelled`` cases of all, both None where unknown; ``shared``: by pair of parts, patients of both, and images and texts
         of the second that are in the first too.
     """
     frame = manifest.frame
@@ -137,6 +137,7 @@ def _counts(cases: Sequence[Case]) -> dict[str, int]:
         "cases": len(cases),
         "studies": len({case.id.study_key for case in cases}),
         "patients": len({case.patient_id for case in cases}),
+        "unlabelled": sum(not case.targets for case in cases),
     }
 
 

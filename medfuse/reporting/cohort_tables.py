@@ -19,7 +19,7 @@ __all__ = ["PARTS", "Box", "CohortRow", "cohort_rows", "flow_boxes", "parts_of"]
 PARTS = ("train", "validation", "test")
 LABEL = "label_"
 FIXED = ("case_id", "patient_key", "part", "fold", "has_image", "has_text")
-MOST_COLUMNS, MOST_REASONS, MOST_LEVELS = 16, 8, 6
+MOST_COLUMNS, MOST_REASONS, MOST_LEVELS = 12, 8, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +92,24 @@ def _came_in(facts: Mapping[str, Any], say: Catalogue) -> list[Box]:
         lost += [say("flow.refused", n=_lost(one, say), reason=one["reason"]) for one in shown]
         if more := len(facts["refused"]) - len(shown):
             lost.append(say("flow.more_reasons", n=more))
-        if facts["unlabelled"]:
-            lost.append(say("flow.unlabelled", n=facts["unlabelled"]))
+        if unlabelled := facts["unlabelled"] - sum(part["unlabelled"] for part in parts.values()):
+            lost.append(say("flow.unlabelled", n=unlabelled))
         if not lost:
             lost.append(say("flow.none_refused"))
     start = say("flow.all", cases=rows["cases"], studies=rows["studies"], patients=rows["patients"])
     used = sum(part["cases"] for part in parts.values())
     patients = sum(part["patients"] for part in parts.values())
-    members = tuple(
-        (say.of("part", name, name), say("flow.cases_patients", cases=part["cases"], patients=part["patients"]))
-        for name, part in parts.items()
-    )
+    members = tuple((say.of("part", name, name), _part(part, say)) for name, part in parts.items())
     usable = say("flow.cases_patients", cases=used, patients=patients)
     return [
         Box(say("flow.manifest"), start, tuple(lost)),
         Box(say("flow.usable"), usable, (), members if len(members) > 1 else ()),
     ]
+
+
+def _part(part: Mapping[str, int], say: Catalogue) -> str:
+    counts = say("flow.cases_patients", cases=part["cases"], patients=part["patients"])
+    return f"{counts}{say('flow.of_these', n=part['unlabelled'])}" if part["unlabelled"] else counts
 
 
 def _lost(refused: Mapping[str, Any], say: Catalogue) -> str:
@@ -155,10 +157,14 @@ def cohort_rows(table: pd.DataFrame, say: Catalogue) -> list[CohortRow]:
     others = [name for name in free if name not in labels]
     for name in labels:
         rows += _levels(say("cohort.label", name=name.removeprefix(LABEL)), name, table, groups, say)
-    for name in others[:MOST_COLUMNS]:
+    same = [name for name in others if table[name].nunique() < 2]
+    varied = [name for name in others if name not in same]
+    for name in varied[:MOST_COLUMNS]:
         rows += _described(name, table, groups, say)
-    if len(others) > MOST_COLUMNS:
-        rows.append(CohortRow(say("cohort.more_columns", n=len(others) - MOST_COLUMNS), ("",) * len(groups)))
+    if len(varied) > MOST_COLUMNS:
+        rows.append(CohortRow(say("cohort.more_columns", n=len(varied) - MOST_COLUMNS), ("",) * len(groups)))
+    if same:
+        rows.append(CohortRow(say("cohort.constant", names=", ".join(same)), ("",) * len(groups)))
     return rows
 
 

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from medfuse.reporting import figures, words
+from medfuse.reporting.background import Background
+from medfuse.reporting.catalogue import Catalogue, open_catalogue
+from medfuse.reporting.certainty import abstention_figure, certainty_sentences
+from medfuse.reporting.checklists import CHECKLISTS, card_rows, checklist_items
+from medfuse.reporting.cohort_tables import cohort_rows, flow_boxes, parts_of
+from medfuse.reporting.curves import curve_figures, missing_figures
+from medfuse.reporting.forest import areas_forest, strokes_for, subgroup_forest
+from medfuse.reporting.leakage_checks import leakage_checks
 from medfuse.reporting.pages import write_json, write_page
-from medfuse.types import Estimate
+from medfuse.reporting.pdf import write_pdf
+from medfuse.reporting.result_tables import figures_tables, paired_tables, threshold_rows, threshold_words
+from medfuse.reporting.sentences import Sentences
+from medfuse.reporting.topics import topics_of
+from medfuse.reporting.verdict import asked, main_condition, questions, verdict
+from medfuse.reporting.words import number
 
 if TYPE_CHECKING:
     from medfuse.evaluation import Evaluation
 
-__all__ = ["write_evaluation_report"]
-
-_HEADINGS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "f1": "F1",
-    "accuracy": "Accuracy",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "brier": "Brier ↓",
-}
-_QUESTIONS = {"image": "Does the report add to the image?", "text": "Does the image add to the report?"}
+__all__ = ["write_evaluation", "write_evaluation_report"]
 
 
 def write_evaluation_report(
@@ -36,6 +38,14 @@ def write_evaluation_report(
     design: Sequence[str] = (),
     limits: Sequence[str] = (),
 ) -> Path:
+    """Write an evaluation of which little else is known; see `write_evaluation`."""
+    background = Background(title, provenance, tuple(design), tuple(limits))
+    return write_evaluation(evaluation, folder, background=background)
+
+
+def write_evaluation(
+    evaluation: Evaluation, folder: str | Path, *, background: Background, language: str = "en", pdf: bool = False
+) -> Path:
     """Write an evaluation as a self-contained page and as JSON.
 
     Parameters
@@ -43,123 +53,144 @@ def write_evaluation_report(
     evaluation : Evaluation
     folder : str or Path
         Made where needed.
-    title : str
-        What was evaluated.
-    provenance : mapping of str to str
-        Config digest, data digest, seed, versions, command; shown as given.
-    design : sequence of str
-        Sentences on the cohort, the split and the choices made, for example how far the diameter can be
-        read from the input.
-    limits : sequence of str
-        Sentences on what the figures cannot say.
+    background : Background
+        Title, and what is known beside the numbers.
+    language : {"en", "zh"}
+    pdf : bool
+        Print it to ``report.pdf`` too, where WeasyPrint is installed.
 
     Returns
     -------
     Path
         ``folder/report.html``; ``folder/metrics.json`` lies beside it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such language.
     """
     folder = Path(folder)
-    write_json(folder / "metrics.json", {**evaluation.to_json(), "provenance": dict(provenance)})
-    main = _main_condition(evaluation)
-    drawn = _drawn(evaluation)
-    context = {
-        "title": title,
+    say = open_catalogue(language)
+    write_json(folder / "metrics.json", {**evaluation.to_json(), "provenance": dict(background.provenance)})
+    page = write_page(folder / "report.html", "evaluation.html", _context(evaluation, background, say))
+    if pdf:
+        write_pdf(page)
+    return page
+
+
+def _context(evaluation: Evaluation, background: Background, say: Catalogue) -> dict[str, Any]:
+    words = Sentences(say, level=evaluation.level)
+    main = main_condition(evaluation)
+    topics = topics_of(evaluation, background, words)
+    cohort = background.cohort
+    return {
+        "say": say,
+        "words": words,
+        "title": background.title,
         "evaluation": evaluation,
-        "level": f"{100 * evaluation.level:g}%",
-        "headline": _headline(evaluation, main),
-        "questions": _questions(evaluation),
-        "against_baselines": _against_baselines(evaluation),
-        "headings": _HEADINGS,
-        "rows": _rows(evaluation),
-        "methods": _methods(evaluation),
-        "forest": figures.forest_figure(evaluation),
-        "roc": figures.roc_figure({name: evaluation.curves[name] for name in drawn}, drawn),
-        "main": words.condition_name(main, among=evaluation.metrics),
-        "calibration": figures.calibration_figure(main, evaluation.curves[main]),
+        "main": words.condition(main, among=evaluation.metrics),
+        "asked": asked(evaluation, words),
+        "verdict": verdict(evaluation, words),
+        "questions": questions(evaluation, words),
+        "flow": _flow(evaluation, background, say),
+        "parts": [] if cohort is None else [say.of("part", part, part) for part in parts_of(cohort)],
+        "cohort": [] if cohort is None else cohort_rows(cohort, say),
+        "forest": _forest(evaluation, words),
+        "paired": paired_tables(evaluation, words),
+        "n_paired": len(evaluation.paired),
+        "tables": figures_tables(evaluation, main, words),
+        "figures": curve_figures(evaluation, main, words),
         "bins": evaluation.curves[main].calibration,
-        "thresholds": {words.condition_name(k, among=evaluation.metrics): v for k, v in evaluation.thresholds.items()},
-        "design": [*design, *evaluation.notes],
-        "limits": [*limits, *_standing_limits(evaluation)],
-        "provenance": provenance,
+        "locked": evaluation.operating_points[main][0],
+        "threshold": threshold_words(evaluation.operating_points[main][0], words),
+        "threshold_table": threshold_rows(evaluation, main, words),
+        "subgroups": subgroup_forest(evaluation, words),
+        "checks": leakage_checks(evaluation, background.cohort_facts, words),
+        "missing": missing_figures(evaluation, words),
+        "sure": certainty_sentences(evaluation, main, words),
+        "abstention": abstention_figure(evaluation, main, words),
+        "worst": background.worst,
+        "with_text": any(one.text for one in background.worst),
+        "n_wrong": _n_wrong(evaluation, main),
+        "thresholds": {
+            words.condition(name, among=evaluation.metrics): threshold_words(points[0], words)
+            for name, points in evaluation.operating_points.items()
+        },
+        "methods": _methods(evaluation, main, say),
+        "difference_method": "; ".join(
+            dict.fromkeys(say.translated(found.method) for found in evaluation.comparisons.values())
+        ),
+        "design": _design(evaluation, background, say),
+        "limits": [*background.limits, *_standing_limits(evaluation, words)],
+        "card": card_rows(topics, say),
+        "checklists": [_checklist(name, topics, say) for name in CHECKLISTS],
+        "provenance": background.provenance,
     }
-    return write_page(folder / "report.html", "evaluation.html", context)
 
 
-def _main_condition(evaluation: Evaluation) -> str:
-    return "fused" if "fused" in evaluation.metrics else next(iter(evaluation.metrics))
+def _flow(evaluation: Evaluation, background: Background, say: Catalogue) -> list[Any]:
+    counts = {
+        "cases": evaluation.n,
+        "patients": evaluation.n_patients,
+        "positive": evaluation.n_positive,
+        "negative": evaluation.n - evaluation.n_positive,
+    }
+    return flow_boxes(background.cohort_facts, evaluated=counts, left_out=evaluation.left_out, say=say)
 
 
-def _drawn(evaluation: Evaluation) -> dict[str, Estimate]:
-    """AUROC of every curve worth drawing; a constant has none, and those of pairs of inputs would hide the others."""
+def _forest(evaluation: Evaluation, words: Sentences) -> Any:
     every = {**evaluation.metrics, **evaluation.baselines}
-    return {name: metrics["auroc"] for name, metrics in every.items() if name != "prevalence" and "+" not in name}
-
-
-def _headline(evaluation: Evaluation, main: str) -> str:
-    area = evaluation.metrics[main]["auroc"]
-    name = words.condition_name(main, among=evaluation.metrics).lower()
-    return (
-        f"Shown one positive and one negative case at random, {name} ranks the "
-        f"positive one higher in {100 * area.value:.0f} of 100 pairs "
-        f"({100 * evaluation.level:g}% interval {100 * area.low:.0f} to {100 * area.high:.0f})."
-    )
-
-
-def _questions(evaluation: Evaluation) -> list[dict[str, str]]:
-    """Ask what this project asks; a paired interval answers each question."""
-    asked = [(_QUESTIONS[name], f"fused - {name}") for name in _QUESTIONS]
-    if evaluation.better_single:
-        better = words.condition_name(evaluation.better_single).lower()
-        together = "all" if "table" in evaluation.metrics else "both"
-        asked.append((f"Do {together} together beat the better one alone ({better})?", "lift"))
-    return [
-        {
-            "question": question,
-            "answer": words.answer(evaluation.comparisons[key]),
-            "sentence": words.whether_it_helps(evaluation.comparisons[key], level=evaluation.level),
-        }
-        for question, key in asked
-        if key in evaluation.comparisons
+    rows = [
+        (name, words.condition(name, among=evaluation.metrics), metrics["auroc"])
+        for name, metrics in every.items()
+        if name != "prevalence"
     ]
+    return areas_forest(rows, words, strokes=strokes_for(evaluation), faint=list(evaluation.baselines))
 
 
-def _against_baselines(evaluation: Evaluation) -> list[dict[str, str]]:
-    """Say what the fused model gains over every rival that is no single modality."""
-    return [
-        {
-            "name": words.condition_name(key.removeprefix("fused - ")),
-            "sentence": words.whether_it_helps(comparison, level=evaluation.level),
-        }
-        for key, comparison in evaluation.comparisons.items()
-        if key.startswith("fused - ") and key.removeprefix("fused - ") not in _QUESTIONS
-    ]
+def _n_wrong(evaluation: Evaluation, main: str) -> int:
+    counts = evaluation.operating_points[main][0].confusion
+    return counts.false_positive + counts.false_negative
 
 
-def _rows(evaluation: Evaluation) -> list[dict[str, object]]:
-    groups = [(evaluation.metrics, False), (evaluation.baselines, True)]
-    return [
-        {"name": words.condition_name(name, among=evaluation.metrics), "baseline": baseline, "metrics": metrics}
-        for group, baseline in groups
-        for name, metrics in group.items()
-    ]
-
-
-def _methods(evaluation: Evaluation) -> dict[str, str]:
+def _methods(evaluation: Evaluation, main: str, say: Catalogue) -> dict[str, str]:
     """How each interval was made, as the estimates themselves say."""
-    metrics = evaluation.metrics[_main_condition(evaluation)]
-    return {_HEADINGS[name]: metrics[name].method for name in _HEADINGS}
+    return {
+        say.of("metric", name, name): say.translated(estimate.method)
+        for name, estimate in evaluation.metrics[main].items()
+    }
 
 
-def _standing_limits(evaluation: Evaluation) -> list[str]:
-    negative = evaluation.n - evaluation.n_positive
+def _design(evaluation: Evaluation, background: Background, say: Catalogue) -> list[str]:
+    looks = say("design.looks", n=background.looks) if background.looks else say("design.looks_unknown")
+    external = [say("design.external")] if background.is_external else []
+    second = [say("design.second", positive=evaluation.positive)] if evaluation.is_second else []
+    return [*external, *background.design, *second, looks]
+
+
+def _standing_limits(evaluation: Evaluation, words: Sentences) -> list[str]:
+    say = words.say
+    positive, negative = evaluation.n_positive, evaluation.n - evaluation.n_positive
     limits = [
-        f"The figures rest on {evaluation.n_positive} positive and {negative} negative cases of "
-        f"{evaluation.n_patients} patients; they say nothing of scanners, sites or patients unlike these.",
-        "An interval that includes 0 does not show that two models are equal.",
+        say("limit.size", positive=positive, negative=negative, patients=evaluation.n_patients),
+        say("limit.equal"),
     ]
     if evaluation.better_single:
-        limits.append(
-            "The better single modality is the one with the higher AUROC on these same cases, which favours "
-            "it: the difference over it is, if anything, stated too low."
-        )
+        limits.append(say("limit.better_single"))
+        found = evaluation.detectable[f"fused - {evaluation.better_single}"]
+        name = words.condition(evaluation.better_single)
+        if not math.isnan(found):
+            limits.append(say("limit.power", difference=number(found), name=name))
+    if evaluation.n_folds > 1:
+        limits.append(say("limit.folds", n=evaluation.n_folds))
     return limits
+
+
+def _checklist(name: str, topics: Mapping[str, str], say: Catalogue) -> dict[str, object]:
+    items = checklist_items(name, topics, say)
+    n_filled = sum(bool(item.answer) for item in items)
+    return {
+        "title": say(f"{name}.title"),
+        "lead": say(f"{name}.lead", filled=n_filled, n=len(items)),
+        "rows": items,
+    }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medfuse.reporting import words
+from medfuse.reporting.catalogue import open_catalogue
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -87,4 +88,5 @@ def _environment() -> Environment:
     environment.filters["number"] = words.number
     environment.filters["signed"] = words.signed
     environment.filters["interval"] = words.interval
+    environment.globals["say"] = open_catalogue("en")  # a page in another language brings its own
     return environment

@@ -145,11 +145,8 @@ def plot(frame: Frame, layers: Sequence[Line | Points | Bars]) -> Markup:
         An ``svg`` element.
     """
     body = [*_axes(frame)]
-    clip = f"{frame.name}-clip"
-    inner = f'x="{LEFT:g}" y="{TOP:g}" width="{WIDTH - LEFT - RIGHT:g}" height="{HEIGHT - TOP - BOTTOM:g}"'
-    body.append(f'<clipPath id="{clip}"><rect {inner}/></clipPath>')
     for layer in layers:
-        body += _drawn(layer, frame, clip)
+        body += _drawn(layer, frame)
     return Markup(  # noqa: S704  # every text in it is escaped below
         f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
         f'aria-labelledby="{frame.name}-t {frame.name}-d" font-family="sans-serif" font-size="11.5">'
@@ -246,11 +243,14 @@ def _axes(frame: Frame) -> list[str]:
     return body
 
 
-def _drawn(layer: Line | Points | Bars, frame: Frame, clip: str) -> list[str]:
+def _drawn(layer: Line | Points | Bars, frame: Frame) -> list[str]:
     if isinstance(layer, Line):
-        across, up = _thinned(_x(layer.x, frame), _y(layer.y, frame))
-        path = "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(across, up, strict=True))
-        return [f'<path d="{path}" clip-path="url(#{clip})" {_line_of(layer.stroke)}/>']
+        pieces = [
+            _thinned(_x(x, frame), _y(y, frame))
+            for x, y in _inside(np.array(layer.x), np.array(layer.y), frame.y_range)
+        ]
+        path = "".join("M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(*piece, strict=True)) for piece in pieces)
+        return [f'<path d="{path}" {_line_of(layer.stroke)}/>'] if path else []
     if isinstance(layer, Bars):
         floor = HEIGHT - BOTTOM
         return [
@@ -294,6 +294,26 @@ def _x(value: ArrayLike, frame: Frame) -> Array:
 def _y(value: ArrayLike, frame: Frame) -> Array:
     low, high = frame.y_range
     return np.asarray(HEIGHT - BOTTOM - (np.asarray(value) - low) / (high - low) * (HEIGHT - TOP - BOTTOM))
+
+
+def _inside(x: Array, y: Array, span: tuple[float, float]) -> list[tuple[Array, Array]]:
+    """Cut a curve where it leaves a range, and return the pieces that lie inside.
+
+    Examples
+    --------
+    >>> [(x.tolist(), y.tolist()) for x, y in _inside(np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.5, 0.5]), (0.0, 1.0))]
+    [([0.0, 0.5], [0.5, 1.0]), ([1.5, 2.0], [1.0, 0.5])]
+    """
+    for bound in span:
+        at = np.flatnonzero((y[:-1] - bound) * (y[1:] - bound) < 0)
+        share = (bound - y[at]) / (y[at + 1] - y[at])
+        x = np.insert(x, at + 1, x[at] + share * (x[at + 1] - x[at]))
+        y = np.insert(y, at + 1, bound)
+    middle = (y[:-1] + y[1:]) / 2
+    out = ~((middle >= span[0]) & (middle <= span[1]))  # of each step between two points; NaN is outside
+    starts = np.flatnonzero(np.diff(np.concatenate([[True], out, [True]]).astype(int)) == -1)
+    ends = np.flatnonzero(np.diff(np.concatenate([[True], out, [True]]).astype(int)) == 1)
+    return [(x[a : b + 1], y[a : b + 1]) for a, b in zip(starts, ends, strict=True)]
 
 
 def _thinned(x: Array, y: Array) -> tuple[Array, Array]:

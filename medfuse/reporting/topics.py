@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from medfuse.reporting.provenance import design_of
+from medfuse.reporting.result_tables import threshold_words
 from medfuse.reporting.verdict import asked, main_condition
+from medfuse.reporting.words import number
 
 if TYPE_CHECKING:
     from medfuse.config import RunConfig
@@ -60,6 +63,7 @@ def _of_numbers(evaluation: Evaluation, background: Background, words: Sentences
         "negative": evaluation.n - evaluation.n_positive,
     }
     metrics = evaluation.metrics[main]
+    columns = ", ".join(factor.column for factor in evaluation.subgroups)
     where = "external" if background.is_external else "internal"
     is_known = background.is_external or background.config is not None
     return {
@@ -74,9 +78,19 @@ def _of_numbers(evaluation: Evaluation, background: Background, words: Sentences
         "performance": say("topic.performance", auroc=words.estimate(metrics["auroc"]), n=evaluation.n),
         "failures": say("topic.failures", n=len(background.worst)) if background.worst else "",
         "limits": say("topic.limits"),
-        "threshold": say("topic.threshold", threshold=say.translated(evaluation.thresholds[main])),
+        "threshold": say("topic.threshold", threshold=threshold_words(evaluation.operating_points[main][0], words)),
+        "power": _power(evaluation, words),
+        "fairness": say("topic.fairness", columns=columns) if columns else "",
         "clusters": say("topic.clusters") if evaluation.n_patients < evaluation.n else "",
     }
+
+
+def _power(evaluation: Evaluation, words: Sentences) -> str:
+    found = evaluation.detectable.get(f"fused - {evaluation.better_single}", math.nan)
+    if math.isnan(found):
+        return ""
+    name = words.condition(evaluation.better_single)
+    return words.say("topic.power", name=name, difference=number(found))
 
 
 def _robustness(evaluation: Evaluation, say: Catalogue) -> str:

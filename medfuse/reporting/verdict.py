@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from medfuse.reporting.words import number
+from medfuse.types import Estimate
 
 if TYPE_CHECKING:
     from medfuse.evaluation import Evaluation
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Question", "asked", "main_condition", "questions", "verdict"]
 
-SINGLE = ("image", "text")
+SINGLE = ("image", "text", "table")
+WITHOUT = {"image": "text+table", "text": "image+table", "table": "image+text"}
 Question = dict[str, str]
 
 
@@ -65,11 +67,13 @@ def questions(evaluation: Evaluation, words: Sentences) -> list[Question]:
     list of dict
         ``question``, ``answer`` (yes, no or open), ``shown`` and ``sentence``.
     """
-    wanted = [(words.say(f"question.{name}"), f"fused - {name}") for name in SINGLE]
-    if evaluation.better_single:
-        better = words.condition(evaluation.better_single)
-        key = "question.all" if "table" in evaluation.metrics else "question.both"
-        wanted.append((words.say(key, better=better), "lift"))
+    if "table" in evaluation.metrics and "image+text" in evaluation.metrics:
+        wanted = [(words.say(f"question.{name}_added"), f"fused - {rest}") for name, rest in WITHOUT.items()]
+        if evaluation.better_single:
+            better = words.condition(evaluation.better_single)
+            wanted.append((words.say("question.all", better=better), "lift"))
+    else:  # of two inputs the lift is the answer to one of these
+        wanted = [(words.say(f"question.{name}"), f"fused - {name}") for name in SINGLE]
     return [
         {
             "question": question,
@@ -84,15 +88,24 @@ def questions(evaluation: Evaluation, words: Sentences) -> list[Question]:
 
 def _ranking(evaluation: Evaluation, main: str, words: Sentences) -> str:
     area = evaluation.metrics[main]["auroc"]
+    rivals = [(found["auroc"], name) for name, found in evaluation.baselines.items() if name != "prevalence"]
+    baseline = ""
+    if rivals:
+        best, name = max(rivals, key=lambda rival: rival[0].value)
+        baseline = words.say("verdict.baseline", name=words.condition(name), **_pairs(best))
     better = "better" if area.low > 0.5 else "worse" if area.high < 0.5 else "open"
     return words.say(
         f"verdict.ranking_{better}",
         name=words.condition(main, among=evaluation.metrics),
-        pairs=f"{100 * area.value:.0f}",
-        low=f"{100 * area.low:.0f}",
-        high=f"{100 * area.high:.0f}",
         level=words.level,
+        baseline=baseline,
+        **_pairs(area),
     )
+
+
+def _pairs(area: Estimate) -> dict[str, str]:
+    """Return an area as pairs out of 100."""
+    return {"pairs": f"{100 * area.value:.0f}", "low": f"{100 * area.low:.0f}", "high": f"{100 * area.high:.0f}"}
 
 
 def _gain(evaluation: Evaluation, main: str, words: Sentences) -> str:

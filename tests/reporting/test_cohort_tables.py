@@ -50,12 +50,13 @@ def test_a_column_of_numbers_is_told_by_median_and_quartiles_with_its_gaps():
 
 
 def test_a_wide_manifest_is_cut_and_says_so():
-    table = cohort(**{f"column{i}": ["a", "b"] * 20 for i in range(MOST_COLUMNS + 3)})
-    assert cohort_rows(table, SAY)[-1].name == "3 more columns are not shown"
+    table = cohort(**{f"column{i}": ["a", "b"] * 20 for i in range(MOST_COLUMNS + 3)}, modality="CT")
+    names = [row.name for row in cohort_rows(table, SAY)]
+    assert names[-2:] == ["3 more columns are not shown", "Not shown, since the same in every case: modality."]
 
 
 def facts(refused=(), unlabelled=0):
-    part = {"cases": 10, "studies": 10, "patients": 8}
+    part = {"cases": 10, "studies": 10, "patients": 8, "unlabelled": 0}
     return {
         "manifest": {"cases": 25, "studies": 24, "patients": 20},
         "refused": None if refused is None else list(refused),
@@ -72,7 +73,7 @@ def test_the_flow_names_everyone_who_left_and_why():
         facts(refused, 2), evaluated=EVALUATED, left_out={"no_label": 1, "unknown_to_baseline": 0}, say=SAY
     )
     assert [box.title for box in boxes] == ["In the manifest", "Used", "Evaluated, the same cases in every row below"]
-    assert boxes[0].left == ("Refused, 3 cases + 1 whole studies: found no box", "Without a label: 2 cases")
+    assert boxes[0].left == ("Refused, 3 cases + 1 whole studies: found no box", "Without a label, and not used: 2 cases")
     assert boxes[1].left == ("Left out, 1 cases: without a label",)
     assert boxes[1].parts[1] == ("Test", "10 cases of 8 patients")
     assert boxes[2].parts == (("Positive", "4 cases"), ("Negative", "5 cases"))

@@ -7,6 +7,7 @@ import pandas as pd
 
 from medfuse.evaluation import evaluate
 from medfuse.reporting import write_evaluation_report
+from medfuse.reporting.words import number
 
 PROVENANCE = {"Config digest": "sha256:00ff", "Command": "medfuse evaluate RUN --out DIR"}
 
@@ -34,7 +35,7 @@ def test_page_and_figures_are_written_and_agree(tmp_path, read_page):
     assert written["provenance"] == PROVENANCE
     for figures in (*result.metrics.values(), *result.baselines.values()):
         for figure in figures.values():
-            assert f"{figure.value:.3f}" in page.text
+            assert number(figure.value) in page.text
     assert "Research use only." in page.text
     assert "60 patients" in re.sub(r"\s+", " ", page.text)
 
@@ -53,7 +54,7 @@ def test_design_limits_and_notes_are_on_the_page(tmp_path, read_page):
         evaluation(), tmp_path, title="t", provenance=PROVENANCE, design=["R² = 0.11."], limits=["Rendered CT."]
     )
     text = read_page(path).text
-    assert all(words in text for words in ("R² = 0.11.", "Rendered CT.", "sha256:00ff", "0.5, fixed in advance"))
+    assert all(words in text for words in ("R² = 0.11.", "Rendered CT.", "sha256:00ff", "0.500, fixed in advance"))
 
 
 def test_a_single_unnamed_model_gets_a_page_without_questions(tmp_path, read_page):
@@ -96,4 +97,5 @@ def test_what_is_fused_of_three_modalities_is_named(tmp_path, read_page):
     page = read_page(write_evaluation_report(evaluate(table), tmp_path, title="t", provenance={}))
     assert "Image, report and table" in page.text
     assert "Do all together beat the better one alone" in page.text
+    assert "Does the table add to image and report?" in page.text
     assert "Image and report, without the table" in page.text

@@ -1,0 +1,177 @@
+"""The tables of an evaluation: every figure, paired differences, thresholds and calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from medfuse.reporting.words import number, signed
+from medfuse.types import Comparison, Estimate
+
+if TYPE_CHECKING:
+    from medfuse.evaluation import Evaluation
+    from medfuse.evaluation.evaluation import OperatingPoint
+    from medfuse.reporting.sentences import Sentences
+
+__all__ = ["Cell", "Row", "Table", "figures_tables", "paired_tables", "threshold_rows", "threshold_words"]
+
+AT_THRESHOLDS = ("sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy")
+MOST_COLUMNS = 6
+"""Columns of one table: more are given a table of their own below, so that a page of A4 holds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure and, in small below it, its interval and p value."""
+
+    value: str
+    below: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under the names of their columns; ``shaded`` says which columns are baselines."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    shaded: tuple[bool, ...] = ()
+
+
+def figures_tables(evaluation: Evaluation, main: str, words: Sentences) -> list[Table]:
+    """Return every figure of every condition and baseline, a column each.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    main : str
+        The condition whose figures name the rows.
+    words : Sentences
+
+    Returns
+    -------
+    list of Table
+        Of at most ``MOST_COLUMNS`` columns each.
+    """
+    every = {**evaluation.metrics, **evaluation.baselines}
+    columns = {
+        name: [_estimate(figures.get(metric), words) for metric in evaluation.metrics[main]]
+        for name, figures in every.items()
+    }
+    rows = [words.say.of("metric", name, name) for name in evaluation.metrics[main]]
+    return _tables(rows, columns, evaluation, words)
+
+
+def paired_tables(evaluation: Evaluation, words: Sentences) -> list[Table]:
+    """Return the fused model minus each other condition and baseline, by every test, a column each.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    words : Sentences
+
+    Returns
+    -------
+    list of Table
+        Empty where there is nothing to compare with.
+    """
+    tests = list(dict.fromkeys(test for found in evaluation.paired.values() for test in found))
+    columns = {}
+    for key, found in evaluation.paired.items():
+        cells = [_difference(found.get(test), words) for test in tests]
+        holm, detectable = Cell(words.p(evaluation.p_holm[key])), Cell(_defined(evaluation.detectable[key]))
+        columns[key.partition(" - ")[2]] = [cells[0], holm, *cells[1:], detectable]
+    names = [words.say.of("paired.test", test, test) for test in tests]
+    rows = [*names[:1], words.say("paired.holm"), *names[1:], words.say("paired.detectable")]
+    return _tables(rows, columns, evaluation, words)
+
+
+def _tables(
+    rows: Sequence[str], columns: Mapping[str, Sequence[Cell]], evaluation: Evaluation, words: Sentences
+) -> list[Table]:
+    names, tables = list(columns), []
+    n_tables = -(-len(names) // MOST_COLUMNS)
+    size = -(-len(names) // n_tables) if names else 1
+    for start in range(0, len(names), size):
+        chosen = names[start : start + size]
+        tables.append(
+            Table(
+                tuple(words.condition(name, among=evaluation.metrics) for name in chosen),
+                tuple(Row(row, tuple(columns[name][place] for name in chosen)) for place, row in enumerate(rows)),
+                tuple(name in evaluation.baselines for name in chosen),
+            )
+        )
+    return tables
+
+
+def threshold_rows(evaluation: Evaluation, main: str, words: Sentences) -> Table:
+    """Return what each threshold gives, the locked one first.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    main : str
+    words : Sentences
+    """
+    points = evaluation.operating_points[main]
+    rows = [
+        Row(
+            _rule(point, words),
+            (Cell(_cut(point, words)), *(_estimate(point.figures.get(name), words) for name in AT_THRESHOLDS)),
+        )
+        for point in points
+    ]
+    names = (words.say.of("metric", name, name) for name in AT_THRESHOLDS)
+    return Table((words.say("threshold.at"), *names), tuple(rows))
+
+
+def threshold_words(point: OperatingPoint, words: Sentences) -> str:
+    """Return a threshold and how it was chosen.
+
+    Parameters
+    ----------
+    point : OperatingPoint
+    words : Sentences
+    """
+    return words.say("threshold.words", cut=_cut(point, words), rule=_rule(point, words))
+
+
+def _rule(point: OperatingPoint, words: Sentences) -> str:
+    aim = "" if point.rule.aim is None else f"{point.rule.aim:g}"
+    return words.say(f"threshold.rules.{point.rule.criterion}", aim=aim)
+
+
+def _cut(point: OperatingPoint, words: Sentences) -> str:
+    low, high = min(point.thresholds), max(point.thresholds)
+    if low == high:
+        return number(low)
+    return words.say("threshold.by_fold", low=number(low), high=number(high))
+
+
+def _estimate(figure: Estimate | None, words: Sentences) -> Cell:
+    if figure is None or math.isnan(figure.value):
+        return Cell("–")
+    return Cell(number(figure.value), (words.interval(figure),))
+
+
+def _difference(found: Comparison | None, words: Sentences) -> Cell:
+    if found is None or math.isnan(found.difference):
+        return Cell("–")
+    p = words.say("paired.p", p=words.p(found.p_value))
+    if math.isnan(found.low):
+        return Cell(signed(found.difference), (p,))
+    ends = words.say("figure.interval", low=signed(found.low), high=signed(found.high))
+    return Cell(signed(found.difference), (ends, p))
+
+
+def _defined(value: float) -> str:
+    return "–" if math.isnan(value) else number(value)
