@@ -116,8 +116,8 @@ def cohort_facts(manifest: Manifest, parts: Parts, *, loaded: CaseSet | None = N
     -------
     dict
         ``manifest`` and each of ``parts``: ``cases``, ``studies``, ``patients``, and of a part how many of its cases
-        are ``unlabelled``; ``refused``: a count a reason, and ``unlabelled`` cases of all, both None where unknown; ``shared``: by pair of parts, patients of both, and images and texts
-        of the second that are in the first too.
+        are ``unlabelled``; ``refused``: a count a reason, and ``unlabelled`` cases of all, both None where unknown;
+        ``shared``: by pair of parts, patients of both, and images and texts of the second that are in the first too.
     """
     frame = manifest.frame
     dates = [value[:4] for value in frame.get("study_date", pd.Series(dtype=str)) if value]
