@@ -25,13 +25,16 @@ from medfuse.config import RunConfig
 from medfuse.errors import MedfuseError
 from medfuse.evaluation import (
     adjust,
+    auroc,
     case_table,
     check_predictions,
     compare_areas,
+    cross_fitted_logistic,
     explained_variance,
     missing_curve,
 )
 from medfuse.evaluation.predictions import CaseTable
+from medfuse.inference.frozen_features import box_statistics
 from medfuse.io import Manifest, read_manifest
 from medfuse.progress import bar, start_logging
 from medfuse.reporting import ComparedCases, methods_page, missing_reports_svg, write_comparison_report
@@ -47,6 +50,9 @@ SIZES: tuple[Literal["normalise", "keep"], ...] = ("normalise", "keep")
 FOLDS = (0, 1, 2, 3, 4)
 N_FINALISTS = 5
 IMAGE, REPORT = "image", "text"
+SCORES = "one_hot_scores"
+"""The configuration's baseline that knows what the reporting reader scored."""
+
 SINGLES = {IMAGE: ("image",), REPORT: ("text",)}
 SEED = 0
 TITLE = "LIDC-IDRI: which way of joining image and report is best?"
@@ -56,7 +62,9 @@ NOTES = (
     " each test case was predicted by a model that never saw its patient. Seconds are those of one core.",
     "Adjusted for diameter: logistic regression on a model's answer and log diameter, each fold by a fit on the others."
     " `baseline_one_hot_scores` is logistic regression on the reporting reader's scores, which the reports put into"
-    " words. Pages with all figures: [methods](methods.html), [size normalised](normalise.html), [kept](keep.html).",
+    " words; `everything` also knows the box statistics of the image and log diameter, and bounds what a model of both"
+    " can be expected to reach.",
+    "Pages with all figures: [methods](methods.html), [size normalised](normalise.html), [kept](keep.html).",
     "![AUROC against the share of missing reports](missing_reports.svg)",
 )
 
@@ -71,10 +79,13 @@ class Facts:
         By case id.
     diameter_r2 : float
         Share of its variance that the images tell.
+    everything : DataFrame
+        By case id: the reporting reader's exact scores, one-hot, the box statistics of the image, and log diameter.
     """
 
     log_diameter: pd.Series[float]
     diameter_r2: float
+    everything: pd.DataFrame
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,7 +171,12 @@ def facts_of(config: RunConfig, manifest: Manifest) -> Facts:
     diameters = np.log([float(case.row["diameter_mm"]) for case in cases])
     images = np.stack([image[0].numpy() for case in cases if (image := case.image) is not None])
     told = explained_variance(images, diameters, [case.row["fold"] for case in cases])
-    return Facts(pd.Series(diameters, index=[str(case.id) for case in cases]), round(told, 3))
+    names = [str(case.id) for case in cases]
+    columns = next(baseline.categorical for baseline in config.baselines if baseline.name == SCORES)
+    scores = pd.DataFrame([[case.row[column] for column in columns] for case in cases], index=names)
+    statistics = pd.DataFrame(box_statistics(images[:, None]), index=names).add_prefix("statistic ")
+    everything = pd.concat([pd.get_dummies(scores), statistics], axis=1)
+    return Facts(pd.Series(diameters, index=names), round(told, 3), everything.assign(log_diameter=diameters))
 
 
 def judge(out: Path, finalists: Sequence[str], *, facts: Facts) -> dict[str, Any]:
@@ -172,6 +188,7 @@ def judge(out: Path, finalists: Sequence[str], *, facts: Facts) -> dict[str, Any
     without = {name: cases.probabilities[without_report(name)].to_numpy() for name in finalists}
     return {
         "diameter_r2": facts.diameter_r2,
+        "everything": everything_known(cases, facts.everything),
         "lift": lifts(cases, alone, finalists),
         "lift_adjusted_for_diameter": lifts(cases, adjusted, finalists),
         "missing_reports": {
@@ -184,6 +201,12 @@ def judge(out: Path, finalists: Sequence[str], *, facts: Facts) -> dict[str, Any
             for name in finalists
         },
     }
+
+
+def everything_known(cases: CaseTable, features: pd.DataFrame) -> dict[str, Any]:
+    """Return the area of what no report need put into words: exact scores, box statistics and diameter."""
+    known = cross_fitted_logistic(features.loc[cases.probabilities.index].to_numpy(float), cases.labels, cases.folds)
+    return asdict(auroc(cases.labels, known, clusters=cases.patients))
 
 
 def answers(out: Path, runs: Sequence[str]) -> CaseTable:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
-from medfuse.errors import UsageError
+from medfuse.evaluation.baselines import cross_fitted_logistic
 
 __all__ = ["adjust"]
 
@@ -37,8 +37,8 @@ def adjust(labels: ArrayLike, probability: ArrayLike, known: ArrayLike, folds: A
 
     Raises
     ------
-    UsageError
-        If the lengths differ or there are fewer than 2 folds.
+    DataError, LabelError
+        See `cross_fitted_logistic`.
 
     Notes
     -----
@@ -54,19 +54,5 @@ def adjust(labels: ArrayLike, probability: ArrayLike, known: ArrayLike, folds: A
     >>> auroc(labels, adjust(labels, np.full(200, 0.5), size, np.arange(200) % 2)).value
     1.0
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    wanted, parts = np.asarray(labels), np.asarray(folds)
     p = np.clip(np.asarray(probability, dtype=np.float64), _SMALLEST, 1 - _SMALLEST)
-    columns = np.column_stack([logit(p), np.asarray(known, dtype=np.float64)])
-    if not len(wanted) == len(columns) == len(parts) or len(np.unique(parts)) < 2:
-        found = f"found {len(wanted)} labels, {len(columns)} answers, {len(np.unique(parts))} folds"
-        raise UsageError("adjust", found, expected="equal lengths and 2 or more folds")
-    adjusted = np.empty(len(wanted))
-    for fold in np.unique(parts):
-        held = parts == fold
-        model = make_pipeline(StandardScaler(), LogisticRegression()).fit(columns[~held], wanted[~held])
-        adjusted[held] = model.predict_proba(columns[held])[:, 1]
-    return adjusted
+    return cross_fitted_logistic(np.column_stack([logit(p), np.asarray(known, dtype=np.float64)]), labels, folds)

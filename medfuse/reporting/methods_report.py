@@ -21,7 +21,8 @@ def methods_page(found: Mapping[str, Any], *, title: str, notes: Sequence[str] =
     ----------
     found : mapping
         ``"methods"``: rows of a comparison on validation cases; ``"finalists"``: their names, best first; by size
-        ``"models"``, ``"lift"``, ``"lift_adjusted_for_diameter"``, ``"missing_reports"`` and ``"diameter_r2"``.
+        ``"models"``, ``"lift"``, ``"lift_adjusted_for_diameter"``, ``"missing_reports"``, ``"diameter_r2"`` and
+        ``"everything"``.
     title : str
     notes : sequence of str
         Paragraphs that say how the figures were made.
@@ -78,7 +79,8 @@ def _finalists(figures: Mapping[str, Any], finalists: Sequence[str]) -> list[str
         changes = " | ".join(f"{_change(one)} | {_p(one)}" for one in (plain, adjusted))
         lines.append(f"| {name} | {_area(plain['auroc'])} | {changes} |")
     rest = [name for name in areas if name not in finalists]
-    return lines + [f"| {name} | {_row_area(areas[name])} | | | | |" for name in rest]
+    lines += [f"| {name} | {_row_area(areas[name])} | | | | |" for name in rest]
+    return [*lines, f"| everything | {_area(figures['everything'])} | | | | |"]
 
 
 def _missing(points: Sequence[Mapping[str, Any]], name: str) -> list[str]:

@@ -5,7 +5,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medfuse.errors import UsageError
+from medfuse.errors import LabelError
 from medfuse.evaluation import auroc
 from medfuse.evaluation.adjustment import adjust
 
@@ -36,5 +36,5 @@ def test_certainty_is_no_infinite_logit() -> None:
 
 
 def test_one_fold_is_refused() -> None:
-    with pytest.raises(UsageError, match="2 or more folds"):
+    with pytest.raises(LabelError, match="two or more folds"):
         adjust(LABELS, np.full(400, 0.5), SIZE, np.zeros(400))

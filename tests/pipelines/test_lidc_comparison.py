@@ -17,6 +17,7 @@ from pipelines.lidc_comparison import (
     Facts,
     answers,
     best_of,
+    everything_known,
     final_grid,
     final_runs,
     judge,
@@ -44,7 +45,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory, toy_config: RunConfig, to
 def judged(compared: tuple[Path, Comparison]) -> dict[str, Any]:
     cases = answers(compared[0], ("image", "text", *FINALISTS))
     sizes = pd.Series(np.random.default_rng(0).normal(size=len(cases.labels)), index=cases.probabilities.index)
-    return judge(compared[0], FINALISTS, facts=Facts(sizes, 0.25))
+    return judge(compared[0], FINALISTS, facts=Facts(sizes, 0.25, sizes.to_frame()))
 
 
 def test_a_lift_is_the_finalist_less_the_better_single_modality(
@@ -56,6 +57,14 @@ def test_a_lift_is_the_finalist_less_the_better_single_modality(
         found = judged["lift"][name]
         assert found["better_single"] == max(("image", "text"), key=areas.__getitem__)
         assert found["difference"] == pytest.approx(areas[name] - max(areas["image"], areas["text"]))
+
+
+def test_everything_known_is_a_regression_out_of_fold(
+    compared: tuple[Path, Comparison], judged: dict[str, Any]
+) -> None:
+    cases = answers(compared[0], ("image", "text", *FINALISTS))
+    assert everything_known(cases, pd.DataFrame({"y": cases.labels}, index=cases.probabilities.index))["value"] == 1.0
+    assert judged["everything"]["n"] == len(cases.labels)
 
 
 def test_the_curve_runs_from_the_fused_answers_to_those_without_the_report(
