@@ -62,8 +62,8 @@ NOTES = (
     " each test case was predicted by a model that never saw its patient. Seconds are those of one core.",
     "Adjusted for diameter: logistic regression on a model's answer and log diameter, each fold by a fit on the others."
     " `baseline_one_hot_scores` is logistic regression on the reporting reader's scores, which the reports put into"
-    " words; `everything` also knows the box statistics of the image and log diameter, and bounds what a model of both"
-    " can be expected to reach.",
+    " words; `everything` is the same on these, the box statistics of the image and log diameter: how far exact"
+    " knowledge of what image and report show has gone in our hands.",
     "Pages with all figures: [methods](methods.html), [size normalised](normalise.html), [kept](keep.html).",
     "![AUROC against the share of missing reports](missing_reports.svg)",
 )
