@@ -19,7 +19,17 @@ from medfuse.io.series_files import SeriesFiles
 from medfuse.io.tag_walker import HeaderReader
 from medfuse.types import StoredVolume, Unit, Volume
 
-__all__ = ["Box", "ImageSource", "crop", "open_source", "read_source", "read_volume", "read_volumes", "source_files"]
+__all__ = [
+    "Box",
+    "ImageSource",
+    "crop",
+    "open_source",
+    "read_source",
+    "read_volume",
+    "read_volumes",
+    "source_files",
+    "source_stack",
+]
 
 ImageSource = Path | Stack | SeriesFiles | tuple[SliceHeader, ...]
 """Where one volume lies: a NIfTI file or a folder, the slices of a volume, or the files or slices of a series."""
@@ -137,15 +147,33 @@ def open_source(source: ImageSource, *, unit: Unit = "arbitrary") -> StoredVolum
     VolumeError
         As `read_source` does; what is wrong with the voxels is raised where they are read.
     """
+    found = source_stack(source)
+    return open_stack(found) if isinstance(found, Stack) else open_nifti(found, unit=unit)
+
+
+def source_stack(source: ImageSource) -> Stack | Path:
+    """Return the slices of a source's one volume, by their headers, or its NIfTI file.
+
+    Parameters
+    ----------
+    source : Path, Stack, SeriesFiles or tuple of SliceHeader
+
+    Returns
+    -------
+    Stack or Path
+
+    Raises
+    ------
+    VolumeError
+        As `open_source` does.
+    """
     if isinstance(source, SeriesFiles):
-        source = source.stack()
+        return source.stack()
     if isinstance(source, tuple):
-        source = only_volume(split_series(source), "series")
+        return only_volume(split_series(source), "series")
     if isinstance(source, Stack):
-        return open_stack(source)
-    if source.is_dir() or not is_nifti(source):
-        return open_source(_only_source(source), unit=unit)
-    return open_nifti(source, unit=unit)
+        return source
+    return _only_source(source) if source.is_dir() or not is_nifti(source) else source
 
 
 def source_files(source: ImageSource) -> list[Path]:
