@@ -62,6 +62,10 @@ def test_its_logits_are_the_mean_of_those_of_models_trained_from_as_many_seeds(
     expected = torch.stack([output.logits["malignancy"] for output in alone]).mean(dim=0)
     torch.testing.assert_close(found.logits["malignancy"], expected)
     torch.testing.assert_close(from_embedded.logits["malignancy"], expected)
+    torch.testing.assert_close(
+        found.members["malignancy"], torch.stack([output.logits["malignancy"] for output in alone])
+    )
+    assert alone[0].members == {}
     assert not torch.allclose(alone[0].logits["malignancy"], alone[1].logits["malignancy"])
     for column, name in enumerate(batch.modalities):
         lengths = found.embeddings[name].norm(dim=1)
@@ -77,6 +81,22 @@ def test_its_bundle_comes_back_from_disk(done: Fit, parts: Parts, tmp_path: Path
     assert [p.probabilities for p in predictor.predict_samples(samples)] == [
         p.probabilities for p in Predictor(done.bundle).predict_samples(samples)
     ]
+
+
+def test_a_prediction_says_how_far_the_members_are_apart(done: Fit, parts: Parts) -> None:
+    bundle, cases = done.bundle, [case for case in parts.test if case.has_image and case.text]
+    members = bundle.model(batch_of(bundle, cases)).members["malignancy"].detach()
+    calibration = bundle.calibration["malignancy"]["fused"]
+    each = torch.stack([calibration.probabilities(logits, bundle.targets[0]) for logits in members])
+    predictions = Predictor(bundle).predict_samples(to_samples(cases, bundle.preprocessing))
+    for row, prediction in enumerate(predictions):
+        low, high = prediction.spread[1]
+        assert (low, high) == (
+            pytest.approx(float(each[:, row, 1].min()), abs=1e-6),
+            pytest.approx(float(each[:, row, 1].max()), abs=1e-6),
+        )
+        assert low < prediction.probabilities["fused"][1] < high
+        assert prediction.spread[0] == pytest.approx((1 - high, 1 - low))
 
 
 def test_history_names_the_member(done: Fit) -> None:
