@@ -179,7 +179,7 @@ def check_predictions(table: pd.DataFrame, *, where: str = "predictions") -> pd.
     for name in COLUMNS:
         filled[name] = table[name].to_numpy() if name in table.columns else ""
     for name in _TEXT:
-        filled[name] = _texts(filled[name])
+        filled[name] = _texts(filled[name]) if name in table.columns else ""
     number = pd.to_numeric(filled["probability"], errors="coerce").to_numpy(dtype=np.float64)
     _refuse_rows(where, "case_id", filled["case_id"].to_numpy() == "", "an empty value", "an id")
     _refuse_rows(where, "probability", ~np.isfinite(number), "no finite number", "a probability")
@@ -189,7 +189,8 @@ def check_predictions(table: pd.DataFrame, *, where: str = "predictions") -> pd.
     filled["label"] = labels.where(labels != "", None)
     filled["condition"] = filled["condition"].replace("", "model")
     filled["patient_key"] = filled["patient_key"].where(filled["patient_key"] != "", filled["case_id"])
-    repeated = filled.duplicated(_KEY).to_numpy()
+    telling = [name for name in _KEY if name == "case_id" or (filled[name] != filled[name].iloc[0]).any()]
+    repeated = filled.duplicated(telling).to_numpy()
     _refuse_rows(where, "case_id", repeated, "a second row of one case, condition, target and class", "one row each")
     return filled
 
@@ -231,22 +232,34 @@ def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str 
     own = (rows["class"] == positive).to_numpy()
     rows = rows.assign(positive=is_positive(rows, positive))[own]
     known = rows[rows["label"].notna()]
-    left_out = {"no_label": rows["case_id"].nunique() - known["case_id"].nunique()}
+    case, ids = pd.factorize(known["case_id"], sort=True)
+    condition, conditions = pd.factorize(known["condition"], sort=True)
+    left_out = {"no_label": rows["case_id"].nunique() - len(ids)}
+    first = np.empty(len(ids), dtype=np.intp)
+    first[case[::-1]] = np.arange(len(case))[::-1]
     for column in ("label", "patient_key"):
-        if int((known.groupby("case_id")[column].nunique() > 1).sum()):
+        values = pd.factorize(known[column])[0]
+        if (values != values[first][case]).any():
             raise ManifestError("predictions", f"found cases with two values of {column}", expected="one a case")
-    if known.duplicated(["case_id", "condition"]).any():
+    place = case * len(conditions) + condition
+    if np.bincount(place, minlength=1).max() > 1:
         raise ManifestError("predictions", "found a case in two folds or splits", expected="one prediction a condition")
-    wide = known.pivot(index="case_id", columns="condition", values="probability")
-    complete = wide.dropna()
-    left_out["not_under_every_condition"] = len(wide) - len(complete)
-    if complete.empty:
+    wide = np.full((len(ids), len(conditions)), np.nan)
+    wide.flat[place] = known["probability"].to_numpy()
+    complete = ~np.isnan(wide).any(axis=1)
+    left_out["not_under_every_condition"] = int((~complete).sum())
+    if not complete.any():
         raise LabelError(
             "predictions",
             "found no labelled case under every condition",
             expected="at least one of each class",
         )
-    facts = known.drop_duplicates("case_id").set_index("case_id").loc[complete.index]
+    facts = known.iloc[first[complete]]
+    probabilities = pd.DataFrame(
+        wide[complete],
+        index=pd.Index(ids[complete], name="case_id"),
+        columns=pd.Index(conditions, name="condition"),
+    )
     second: tuple[str, ...] = (f"The positive class is “{positive}”, the second one given.",) if by_order else ()
     return CaseTable(
         target,
@@ -254,7 +267,7 @@ def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str 
         facts["positive"].to_numpy(dtype=bool),
         facts["patient_key"].to_numpy(dtype=str),
         facts["fold"].to_numpy(dtype=str),
-        complete,
+        probabilities,
         (*second, *left_out_notes(left_out)),
         {why: n for why, n in left_out.items() if n},
         by_order,
@@ -361,6 +374,8 @@ def _one_of(names: list[str], chosen: str | None, column: str) -> str:
 
 def _texts(column: pd.Series) -> pd.Series:
     """Turn cells into text, each different one once."""
+    if column.dtype.kind in "iu":
+        return column.astype(str)
     codes, different = pd.factorize(column, use_na_sentinel=False)
     return pd.Series(np.array([_as_text(value) for value in different], dtype=object)[codes], index=column.index)
 
