@@ -6,7 +6,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medfuse.models.build import build_model, component_options, list_components, pretrained_tokenizer, self_contained
+    from medfuse.models.build import (
+        build_model,
+        component_options,
+        list_components,
+        pretrained_tokenizer,
+        self_contained,
+    )
     from medfuse.models.classifier import StudyClassifier
     from medfuse.models.ensemble import Ensemble
     from medfuse.models.losses import TargetLoss, study_loss

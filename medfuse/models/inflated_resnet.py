@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,6 +51,7 @@ class InflatedResNet(PooledEncoder):
 
     Examples
     --------
+    >>> import torch
     >>> encoder = InflatedResNet(1, (32, 32, 16), depth=50, width=4).eval()
     >>> encoder.feature_map(torch.zeros(1, 1, 32, 32, 16)).shape
     torch.Size([1, 128, 1, 1, 1])

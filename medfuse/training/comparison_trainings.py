@@ -171,13 +171,13 @@ def _executor(workers: int, scheduler: str) -> Iterator[Executor]:
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout=TIMEOUT_S)  
+        client = Client(scheduler, timeout=TIMEOUT_S)
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"scheduler {scheduler}", f"does not answer ({type(error).__name__})", expected="a running dask scheduler"
         ) from error
     with client:
-        yield client.get_executor(pure=False)  
+        yield client.get_executor(pure=False)
 
 
 def run_job(job: Job, origin: Mapping[str, object]) -> float:
