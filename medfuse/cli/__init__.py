@@ -11,6 +11,7 @@ import typer
 from medfuse.cli.archives import annotate, convert, index, prepare
 from medfuse.cli.checking import check, doctor
 from medfuse.cli.cohorts import cohort_lidc, cohort_medmnist3d
+from medfuse.cli.deidentifying import deidentify
 from medfuse.cli.evaluating import evaluate
 from medfuse.cli.explaining import explain
 from medfuse.cli.learning import compare, models, sync, train, tune
@@ -23,6 +24,7 @@ __all__ = ["app", "main"]
 _COMMANDS = (
     index,
     convert,
+    deidentify,
     annotate,
     check,
     prepare,
