@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medfuse import __version__
 from medfuse.config import flatten
@@ -19,6 +19,9 @@ from medfuse.scoring.meter import Meter
 from medfuse.scoring.parts import key_of
 from medfuse.scoring.scorer import Scorer, StudyRows
 from medfuse.scoring.work import Work, to_works
+
+if TYPE_CHECKING:
+    from medfuse.scoring.cluster import ClusterScorer
 
 __all__ = ["ScoreOptions", "ScoreSummary", "identity_of", "score"]
 
@@ -43,22 +46,30 @@ class ScoreOptions:
         Score the studies again of which a case was refused.
     study_seconds : float
         How long reading one study may take.
+    workers : int
+        Processes of this machine to score in; 0 for this one.
+    scheduler : str
+        Address of a scheduler of dask.distributed whose workers score.
 
     Raises
     ------
     UsageError
-        If the share is none.
+        If the share is none, or there are both workers and a scheduler.
     """
 
     position: Position = "require"
     share: tuple[int, int] = (0, 1)
     retry_refused: bool = False
     study_seconds: float = 300.0
+    workers: int = 0
+    scheduler: str = ""
 
     def __post_init__(self) -> None:
         part, n_parts = self.share
         if not 0 <= part < n_parts:
             raise UsageError("--part-id", f"found {part} of {n_parts} parts", expected="0 to --num-parts minus 1")
+        if self.workers and self.scheduler:
+            raise UsageError("--workers", "found a --scheduler too", expected="one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +131,7 @@ def score(
     with Ledger(out, identity=identity, share=options.share) as ledger:
         waiting = _Waiting(to_works(entries, pseudonymizer), ledger, options, meter)
         meter.start(len(entries))
-        scorer = Scorer(predictor, position=options.position, study_seconds=options.study_seconds)
-        _write_rows(scorer.run(waiting), ledger, meter, started)
+        _write_rows(_scorer(predictor, options).run(waiting), ledger, meter, started)
         counts = ledger.count()
         ledger.write_lists()
         seconds = round(time.monotonic() - started, 3)
@@ -129,6 +139,21 @@ def score(
             {"medfuse": __version__, "scored": counts.n_scored, "refused": counts.n_refused, "seconds": seconds}
         )
     return ScoreSummary(*counts[:2], waiting.n_done, seconds, identity, n_warned=counts.n_warned)
+
+
+def _scorer(predictor: Predictor, options: ScoreOptions) -> Scorer | ClusterScorer:
+    """Return what scores: dask is imported only where it is asked for."""
+    if not (options.workers or options.scheduler):
+        return Scorer(predictor, position=options.position, study_seconds=options.study_seconds)
+    from medfuse.scoring.cluster import ClusterScorer
+
+    return ClusterScorer(
+        predictor,
+        position=options.position,
+        study_seconds=options.study_seconds,
+        workers=options.workers,
+        scheduler=options.scheduler,
+    )
 
 
 def identity_of(predictor: Predictor, pseudonymizer: Pseudonymizer, *, position: Position) -> dict[str, str]:

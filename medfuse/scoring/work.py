@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,7 +146,8 @@ def _objects(entry: StudyEntry) -> object:
     """Return the versions of the SEG and RTSTRUCT objects that a study's lesions are read from."""
     if entry.find_lesions is None:
         return UNKNOWN
-    objects = getattr(entry.find_lesions, "args", ((),))[0]
+    arguments = getattr(entry.find_lesions, "args", ())
+    objects = arguments[0] if arguments and isinstance(arguments[0], Sequence) else ()
     return [_version(path) for path, _ in objects]
 
 
