@@ -6,19 +6,39 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medfuse.explain.attributions import explain
+    from medfuse.explain.case_logit import CaseLogit
+    from medfuse.explain.checks import CheckOptions
+    from medfuse.explain.explaining import ExplainOptions, explain, held_against
     from medfuse.explain.files import write_explanation
+    from medfuse.explain.methods import METHODS, build_method
     from medfuse.explain.shares import modality_shares
     from medfuse.explain.studies import explain_study
 
 _HOME = {
-    "explain": "attributions",
+    "METHODS": "methods",
+    "CaseLogit": "case_logit",
+    "CheckOptions": "checks",
+    "ExplainOptions": "explaining",
+    "build_method": "methods",
+    "explain": "explaining",
     "explain_study": "studies",
+    "held_against": "explaining",
     "modality_shares": "shares",
     "write_explanation": "files",
 }
 
-__all__ = ["explain", "explain_study", "modality_shares", "write_explanation"]
+__all__ = [
+    "METHODS",
+    "CaseLogit",
+    "CheckOptions",
+    "ExplainOptions",
+    "build_method",
+    "explain",
+    "explain_study",
+    "held_against",
+    "modality_shares",
+    "write_explanation",
+]
 
 
 def __getattr__(name: str) -> object:

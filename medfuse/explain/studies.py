@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medfuse.data.positions import Position, with_positions
 from medfuse.data.preprocessing import lesion_text, lesion_volume
-from medfuse.explain.attributions import explain
+from medfuse.explain.explaining import explain
 from medfuse.explain.files import write_explanation
 from medfuse.inference import Predictor
 from medfuse.io import Pseudonymizer, StudyEntry, read_study

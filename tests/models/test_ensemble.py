@@ -108,5 +108,5 @@ def test_its_answers_can_be_explained(done: Fit, parts: Parts) -> None:
     case = next(case for case in parts.test if case.id == sample.case)
     assert case.text is not None
     found = explain(Predictor(done.bundle), sample, text=case.text)
-    assert found.image_map is not None and found.image_map.any()
-    assert found.token_scores
+    assert set(found.methods) == {"image", "text"}
+    assert found.sentence_scores

@@ -122,4 +122,4 @@ def test_shares_sum_to_the_log_odds_of_the_last_class(fitted: Fit, parts: Parts,
     prior = fitted.bundle.prevalence[target]
     expected = float(last_class_logit(logits, asked)[0]) - float(np.log(prior / (1 - prior)))
     assert sum(modality_shares(predictor, sample, target=target).values()) == pytest.approx(expected, abs=1e-4)
-    assert explain(predictor, sample, target=target).image_map is not None
+    assert "image" in explain(predictor, sample, target=target).methods

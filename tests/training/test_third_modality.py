@@ -113,7 +113,7 @@ def test_an_explanation_shares_the_answer_out_and_marks_image_and_report(fitted:
     [sample] = to_samples([case], predictor.preprocessing)
     explanation = explain(predictor, sample)
     assert set(explanation.modality_shares) == {"image", "text", "table"}
-    assert explanation.image_map is not None
+    assert set(explanation.methods) == {"image", "text"}
     with pytest.raises(UsageError, match="found neither image nor report to explain"):
         explain(predictor, replace(sample, image=None, token_ids=None, flags=None))
 

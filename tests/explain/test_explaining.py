@@ -8,20 +8,27 @@ import torch
 
 from medfuse.config import RunConfig
 from medfuse.data import Case
-from medfuse.errors import UsageError
-from medfuse.explain import explain
+from medfuse.errors import DataError, UsageError
+from medfuse.explain import CheckOptions, ExplainOptions, explain, held_against
 from medfuse.explain.case_logit import CaseLogit
+from medfuse.explanation_parts import TrustCheck
 from medfuse.inference import Predictor, predict_logits, save_bundle
 from medfuse.training import Fit, fit
 from medfuse.training.parts import split_cases
 from medfuse.types import Explanation, ReportText, Study
 
+QUICK = ExplainOptions(checks=CheckOptions(n_random=2, n_models=1), withhold=False)
 
-def explained(predictor: Predictor, study: Study) -> Explanation:
+
+def explained(predictor: Predictor, study: Study, options: ExplainOptions = QUICK) -> Explanation:
     [lesion] = study.lesions
     sample = predictor.preprocessing(study, lesion)
     affine = predictor.preprocessing.box_affine(study, lesion)
-    return explain(predictor, sample, text=lesion.text, affine=affine)
+    return explain(predictor, sample, text=lesion.text, affine=affine, options=options)
+
+
+def trust(explanation: Explanation, name: str) -> TrustCheck:
+    return next(check for check in explanation.trust if check.name == name)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +106,10 @@ def test_the_ball_gets_more_of_the_map_than_its_share_of_the_voxels(
 
 def test_deleting_what_scores_highest_moves_the_answer_more_than_chance(positive: list[Explanation]) -> None:
     for explanation in positive:
-        assert explanation.checks["deletion_image"] > 1
-        assert explanation.checks["deletion_text"] > 1
+        for name in ("image", "text"):
+            assert trust(explanation, f"deletion_{name}").passed
+            assert trust(explanation, f"insertion_{name}").passed
+            assert explanation.checks[f"deletion_{name}"] > 1
 
 
 def test_the_map_lies_on_the_grid_of_the_prepared_image(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
@@ -124,12 +133,13 @@ def test_the_explained_prediction_is_the_predictor_s(
 
 def test_without_a_report_the_image_alone_is_explained(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
     sample = toy_predictor.preprocessing(toy_studies[1], toy_studies[1].lesions[0])
-    explanation = explain(toy_predictor, replace(sample, token_ids=None))
+    explanation = explain(toy_predictor, replace(sample, token_ids=None), options=QUICK)
     assert explanation.image_map is not None
     assert explanation.token_scores == ()
     assert explanation.text == ""
     assert set(explanation.modality_shares) == {"image"}
     assert set(explanation.checks) == {"completeness_delta", "deletion_image"}
+    assert explanation.interaction is None
     assert explanation.checks["completeness_delta"] < 0.05
     assert explanation.prediction.flags[0] == "missing report"
 
@@ -137,7 +147,7 @@ def test_without_a_report_the_image_alone_is_explained(toy_predictor: Predictor,
 def test_without_an_image_the_report_alone_is_explained(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
     [lesion] = toy_studies[1].lesions
     sample = replace(toy_predictor.preprocessing(toy_studies[1], lesion), image=None)
-    explanation = explain(toy_predictor, sample, text=lesion.text)
+    explanation = explain(toy_predictor, sample, text=lesion.text, options=QUICK)
     assert explanation.image is None and explanation.image_map is None
     start, end, _ = max(explanation.token_scores, key=lambda item: abs(item[2]))
     assert explanation.text[start:end] == "spiculated"
@@ -216,3 +226,99 @@ def test_tokens_of_a_pretrained_encoder_are_scored_where_they_stand(
     assert words[-1] == "."
     assert all(score != 0.0 for _, _, score in explanation.token_scores)
     assert explanation.checks["completeness_delta"] < 0.05
+
+
+def test_every_check_is_named_and_has_a_verdict(positive: list[Explanation]) -> None:
+    names = {check.name for check in positive[0].trust}
+    tested = ("faithfulness", "deletion", "insertion", "randomisation", "repeatability")
+    assert {f"{test}_{part}" for test in tested for part in ("image", "text")} <= names
+    assert {"completeness", "in_distribution", "prediction_set"} <= names
+    assert all(check.passed is not None for check in positive[0].trust)
+
+
+def test_scores_that_fail_a_test_are_withheld_and_the_test_is_named(
+    toy_predictor: Predictor, toy_studies: list[Study]
+) -> None:
+    # Two gradients are too few for a path through a trained model.
+    coarse = ExplainOptions(
+        image_method={"name": "integrated_gradients", "n_steps": 2},
+        text_method={"name": "integrated_gradients", "n_steps": 2},
+        checks=CheckOptions(n_random=2, n_models=1),
+    )
+    positive = next(study for study in toy_studies if "spiculated" in (study.lesions[0].text or ReportText("")).text)
+    explanation = explained(toy_predictor, positive, coarse)
+    assert trust(explanation, "completeness").passed is False
+    assert "completeness" in explanation.withheld["image"] and "completeness" in explanation.withheld["text"]
+    assert explanation.image_map is None and explanation.token_scores == ()
+    assert explanation.image is not None
+    assert explanation.methods["image"].startswith("integrated gradients (n steps 2")
+
+
+def test_two_methods_divide_two_differences(toy_predictor: Predictor, toy_studies: list[Study]) -> None:
+    options = replace(QUICK, image_method={"name": "occlusion", "edge": 6.0}, text_method={"name": "feature_ablation"})
+    explanation = explained(toy_predictor, toy_studies[1], options)
+    assert explanation.methods == {
+        "image": "occlusion (edge 6.0, compactness 0.1, batch 16)",
+        "text": "feature ablation (edge 4, batch 16)",
+    }
+    assert not any(check.name.startswith("completeness") for check in explanation.trust)
+    assert explanation.image_map is not None and explanation.token_scores
+
+
+def test_without_the_report_means_by_the_image_alone(positive: list[Explanation]) -> None:
+    for explanation in positive:
+        [without] = [one for one in explanation.counterfactuals if one.kind == "modality" and one.name == "text"]
+        assert without.probability == explanation.prediction.probabilities["image"][1]
+        assert without.change == pytest.approx(without.probability - explanation.prediction.probabilities["fused"][1])
+
+
+def test_named_findings_are_taken_away(positive: list[Explanation]) -> None:
+    for explanation in positive:
+        found = {one.name: one for one in explanation.counterfactuals if one.kind == "finding"}
+        assert {explanation.text[a:b] for a, b in found["spiculation"].spans} == {"spiculated"}
+
+
+def test_a_finding_that_is_hidden_gives_the_answer_to_the_text_without_it(
+    toy_predictor: Predictor, toy_studies: list[Study]
+) -> None:
+    study = next(study for study in toy_studies if "spiculated" in (study.lesions[0].text or ReportText("")).text)
+    [lesion] = study.lesions
+    sample = toy_predictor.preprocessing(study, lesion)
+    assert sample.token_ids is not None and lesion.text is not None
+    encoding = toy_predictor.preprocessing.encode(lesion.text)
+    assert encoding is not None
+    words = [lesion.text.text[a:b] for a, b in encoding.offsets]
+    hidden = sample.token_ids.clone()
+    hidden[words.index("spiculated")] = 1
+    [expected] = toy_predictor.predict_samples([replace(sample, token_ids=hidden)])
+    explanation = explained(toy_predictor, study)
+    [found] = [one for one in explanation.counterfactuals if one.name == "spiculation"]
+    assert found.probability == pytest.approx(expected.probabilities["fused"][1], abs=1e-6)
+
+
+def test_the_one_sentence_owes_what_the_words_do(toy_predictor: Predictor, positive: list[Explanation]) -> None:
+    for explanation in positive:
+        [(start, end, score)] = explanation.sentence_scores
+        assert "spiculated" in explanation.text[start:end]
+        assert score > 0
+
+
+def test_similar_cases_are_training_cases_with_their_labels(positive: list[Explanation]) -> None:
+    for explanation in positive:
+        assert 1 <= len(explanation.similar_cases) <= 5
+        similarities = [one.similarity for one in explanation.similar_cases]
+        assert similarities == sorted(similarities, reverse=True)
+        assert {one.labels["malignancy"] for one in explanation.similar_cases} <= {"negative", "positive"}
+
+
+def test_a_mask_tells_how_much_of_the_map_lies_in_the_lesion(positive: list[Explanation]) -> None:
+    image = positive[0].image
+    assert image is not None
+    ball = image > 300.0
+    explanation = held_against(positive[0], ball)
+    mass = trust(explanation, "mass_inside")
+    assert mass.details["volume_share"] == pytest.approx(ball.mean())
+    assert mass.value > 2 * ball.mean() and mass.passed
+    assert held_against(replace(positive[0], image_map=None), ball).trust == positive[0].trust
+    with pytest.raises(DataError, match="mask"):
+        held_against(positive[0], ball[2:])

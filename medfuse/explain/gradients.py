@@ -1,0 +1,160 @@
+"""Attribution by gradients between a case and one without content, by Captum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from medfuse.errors import ConfigError
+from medfuse.explain.case_logit import CaseLogit
+from medfuse.explain.method import Method, Scores, at_least, seeded
+
+__all__ = ["GradientShap", "IntegratedGradients", "by_input"]
+
+AGREEMENT = 0.02
+"""Largest error of bfloat16 at either end of the path, as a part of the difference between the ends."""
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class IntegratedGradients(Method):
+    """Mean gradient on the straight way from a case without content to the case, times the way.
+
+    Of text the embedded words move: the same as Captum's layer integrated gradients at the embedding.
+
+    Parameters
+    ----------
+    n_steps : int
+        Gauss-Legendre points on the way.
+    internal_batch : int
+        Points computed at once: memory stays that of so small a batch.
+    precision : {"float32", "bfloat16"}
+        Of the image encoder's convolutions. bfloat16 is used only where it agrees: where both ends of the way differ
+        from float32 by at most 2 % of what lies between them.
+
+    Raises
+    ------
+    ConfigError
+        If an option is out of range.
+
+    Notes
+    -----
+    Source: Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks, eq. 1 and proposition 1 (completeness).
+    """
+
+    n_steps: int = 32
+    internal_batch: int = 8
+    precision: Precision = "float32"
+
+    explains: ClassVar[tuple[str, ...]] = ("image", "text", "flags")
+    is_complete: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        at_least("n_steps", self.n_steps, 2)
+        at_least("internal_batch", self.internal_batch, 1)
+        if self.precision not in ("float32", "bfloat16"):
+            raise ConfigError("explain.precision", f"found {self.precision!r}", expected="float32 or bfloat16")
+
+    def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
+        """Score all that moves at once."""
+        from captum.attr import IntegratedGradients as Captum
+
+        with case.frozen(bfloat16=self.precision == "bfloat16" and agrees_in_bfloat16(case)):
+            found = Captum(case).attribute(
+                case.inputs(),
+                baselines=case.baselines(),
+                n_steps=self.n_steps,
+                method="gausslegendre",
+                internal_batch_size=self.internal_batch,
+            )
+        return by_input(case, found)
+
+
+@dataclass(frozen=True)
+class GradientShap(Method):
+    """Gradients at random points between the case and randomly chosen cases without content.
+
+    The image without content is even at this image's median, at its darkest, or at its mean; a text without content
+    holds unknown words.
+
+    Parameters
+    ----------
+    n_samples : int
+    noise : float
+        Standard deviation of what is added to the case before, as a part of the spread of its values.
+    internal_batch : int
+        Points computed at once.
+
+    Raises
+    ------
+    ConfigError
+        If an option is out of range.
+
+    Notes
+    -----
+    Source: Lundberg & Lee 2017, A Unified Approach to Interpreting Model Predictions, and its package ``shap``
+    (GradientExplainer, expected gradients: Erion et al. 2021, eq. 1).
+    """
+
+    n_samples: int = 16
+    noise: float = 0.0
+    internal_batch: int = 8
+
+    explains: ClassVar[tuple[str, ...]] = ("image", "text", "flags")
+    draws: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("n_samples", "internal_batch"):
+            at_least(name, getattr(self, name), 1)
+        at_least("noise", self.noise, 0.0)
+
+    def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
+        """Score all that moves at once."""
+        from captum.attr import GradientShap as Captum
+
+        inputs = case.inputs()
+        spreads = tuple(self.noise * float(tensor.std()) if tensor.numel() > 1 else 0.0 for tensor in inputs)
+        total = [torch.zeros_like(tensor) for tensor in inputs]
+        with case.frozen(), seeded(seed):
+            explainer, baselines = Captum(case), _some_without_content(case)
+            for start in range(0, self.n_samples, self.internal_batch):
+                n = min(self.internal_batch, self.n_samples - start)
+                found = explainer.attribute(inputs, baselines=baselines, n_samples=n, stdevs=spreads)
+                total = [have + n * more for have, more in zip(total, found, strict=True)]
+        return by_input(case, tuple(tensor / self.n_samples for tensor in total))
+
+
+def agrees_in_bfloat16(case: CaseLogit) -> bool:
+    """Tell whether both ends of the way are, but for 2 % of it, the same in bfloat16."""
+    ends = case.ends()
+    with case.frozen(bfloat16=True):
+        rough = case.ends()
+    error = max(abs(one - other) for one, other in zip(ends, rough, strict=True))
+    return error <= AGREEMENT * abs(ends[0] - ends[1])
+
+
+def by_input(case: CaseLogit, found: tuple[Tensor, ...]) -> Scores:
+    """Name attributions of inputs, and sum those of a voxel's channels or of a word's numbers."""
+    scores: Scores = {}
+    for name, values in zip(case.names, found, strict=True):
+        axis = {"image": 0, "text": -1}.get(name)
+        one = values[0].detach().float()
+        scores[name] = one if axis is None else one.sum(dim=axis)
+    return scores
+
+
+def _some_without_content(case: CaseLogit) -> tuple[Tensor, ...]:
+    """Return three cases without content, whose images are even at the median, the lowest and the mean value."""
+    drawn = []
+    for name, given, empty in zip(case.names, case.inputs(), case.baselines(), strict=True):
+        if name != "image":
+            drawn.append(empty.expand(3, *empty.shape[1:]).clone())
+            continue
+        flat = given.flatten(2)
+        levels = [empty, *(level[..., None, None, None].expand_as(given) for level in (flat.amin(2), flat.mean(2)))]
+        drawn.append(torch.cat(levels))
+    return tuple(drawn)
