@@ -50,7 +50,7 @@ log = logging.getLogger("medfuse")
 
 CONFIG = Path("configs/lidc.yaml")
 COMMAND = "make retrieval"
-CCA, RECORD, UNALIGNED = "cca without learning", "record", "none"
+CCA, RECORD, UNALIGNED, DEEP_CCA = "cca without learning", "record", "none", "deep_cca"
 SHARED = ("optim.batch_size=64",)
 """Half the time of a training, and more reports to tell a nodule's own from."""
 STRONG = "optim.aligner_weight=1.0"
@@ -68,11 +68,13 @@ MODELS: dict[str, tuple[str, ...]] = {
             "euclidean",
             "cross_modal_mapping",
             "transfer_matrix",
-            "deep_cca",
+            DEEP_CCA,
             "adversarial",
         )
     },
 }
+# Deep CCA correlates two spaces; their axes meet by the linear CCA of its outputs (Andrew et al. 2013, section 3).
+MAPPED_BY = {UNALIGNED: METHODS, DEEP_CCA: ("cca",)}
 DIRECTIONS = ("report to nodule", "nodule to report")
 ZERO_SHOT = "zero-shot"
 # Descriptions of what readers call likely benign or malignant; no word names the label.
@@ -95,7 +97,8 @@ NOTES = (
     "Out of fold, size normalised: each fold's test cases are looked for among themselves, by models that never saw"
     f" their patients. `{RECORD}` is configs/lidc.yaml in batches of 64, trained to classify; the named aligners weigh"
     f" ten times that. `{CCA}`, the baseline, is linear CCA between fixed statistics of the boxes and counts of words;"
-    f" `{UNALIGNED}, then ...` maps the embeddings of a model without an aligner by closed forms. Both are fitted on"
+    f" `{UNALIGNED}, then ...` maps the embeddings of a model without an aligner by closed forms, as `{DEEP_CCA}, then"
+    " cca` does what deep CCA leaves to a linear one. All are fitted on"
     f" training cases, their options chosen on validation cases. Rebuilt by `{COMMAND}`.",
     "Zero-shot is the AUROC of an image's likeness to descriptions of a malignant against a benign look (run.json). The"
     " encoders have seen labels of training cases: it tells what the shared space holds, not what is learnt without"
@@ -187,7 +190,7 @@ def table_path(work: Path, overrides: Sequence[str], name: str, fold: int) -> Pa
 
 
 def rank_with(bundle: Bundle, parts: Parts, *, name: str) -> pd.DataFrame:
-    """Rank the test cases by a model's embeddings; those of no aligner also by maps fitted on training cases."""
+    """Rank the test cases by a model's embeddings; those of some also by maps fitted on training cases."""
     parts = with_both(parts)
     test = embed_samples(bundle, to_samples(parts.test, bundle.preprocessing))
     tables = [
@@ -195,12 +198,13 @@ def rank_with(bundle: Bundle, parts: Parts, *, name: str) -> pd.DataFrame:
         rank_pair((test.unscaled["image"], test.unscaled["text"]), parts.test, model=name, metric="euclidean"),
         zero_shot(bundle, test.unit["image"], parts.test, model=name),
     ]
-    if name == UNALIGNED:
+    mapped_by = MAPPED_BY.get(name, ())
+    if mapped_by:
         known = [
             embed_samples(bundle, to_samples(part, bundle.preprocessing)) for part in (parts.train, parts.validation)
         ]
         pairs: list[Pair] = [(each.unscaled["image"], each.unscaled["text"]) for each in (*known, test)]
-        for method in METHODS:
+        for method in mapped_by:
             mapped = into_common_space(method, *pairs)
             tables.append(rank_pair(mapped, parts.test, model=f"{name}, then {method}", metric="cosine"))
     return pd.concat(tables, ignore_index=True)
