@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from medfuse import __version__
+from medfuse.reporting.marks import visible
 from medfuse.reporting.pages import write_page
 from medfuse.types import Finding, RadiologyReport
 
@@ -16,8 +16,6 @@ __all__ = ["TextPiece", "annotated_pieces", "write_annotated_reports"]
 
 LABEL_WORDS = {1: "present", 0: "absent", -1: "uncertain"}
 SCHEME_NAMES = {"chest14": "ChestX-ray14", "ctrate18": "CT-RATE"}
-HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-"""Characters that no reader sees, some of which reorder what is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def annotated_pieces(report: RadiologyReport) -> Iterator[TextPiece]:
     current: Finding | None = None
     for start, end in pairwise(sorted(cuts)):
         current = starts.get(start, current if current and start < current.end else None)
-        yield TextPiece(_visible(report.text[start:end]), current, not inside(start))
+        yield TextPiece(visible(report.text[start:end]), current, not inside(start))
 
 
 class _Inside:
@@ -110,10 +108,6 @@ class _Inside:
         return self._at < len(self._spans) and self._spans[self._at][0] <= offset
 
 
-def _visible(text: str) -> str:
-    return HIDDEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)
-
-
 def _row(report: RadiologyReport, finding: Finding) -> Mapping[str, str]:
     size = " × ".join(f"{axis:g}" for axis in finding.size_mm)
     before = " × ".join(f"{axis:g}" for axis in finding.previous_size_mm)
@@ -121,7 +115,7 @@ def _row(report: RadiologyReport, finding: Finding) -> Mapping[str, str]:
         size = f"below {finding.size_below_mm:g}"
     about = [finding.change, finding.laterality, finding.anatomy, "in the family" * (finding.experiencer == "family")]
     return {
-        "words": _visible(" ".join(report.text[finding.start : finding.end].split())),
+        "words": visible(" ".join(report.text[finding.start : finding.end].split())),
         "concept": finding.concept.replace("_", " "),
         "status": finding.status,
         "certainty": f"{finding.certainty:g}",

@@ -1,23 +1,28 @@
-"""The explanation report: one page for a clinician on one answer, and how far to believe it."""
+"""The explanation report: one page for a clinician on one answer and how far to believe it, and its appendix."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from medfuse.reporting import explanation_words as say
+from medfuse import __version__
+from medfuse.errors import ReportTextError
+from medfuse.reporting import explanation_appendix as appendix
+from medfuse.reporting import explanation_text as words
+from medfuse.reporting.explanation_answer import CONFLICT_GAP, FAR_GAP, agreement, answer_of, bars_of
+from medfuse.reporting.explanation_facts import CaseFacts
+from medfuse.reporting.explanation_pictures import Pictures, contour_sentence, pictures_of
+from medfuse.reporting.explanation_sentences import explanation_sentences
+from medfuse.reporting.explanation_trust import check_rows, checks_of, marks_failed, trust_headline, trust_verdicts
+from medfuse.reporting.feedback import feedback_form
 from medfuse.reporting.marks import marked_pieces, strongest
 from medfuse.reporting.pages import write_json, write_page
-from medfuse.reporting.panels import CONTOUR_SHARE, SMOOTHING_VOXELS, default_window, draw_panels, smoothed_map
-from medfuse.reporting.planes import OBLIQUE_DEGREES, obliquity_degrees
-from medfuse.reporting.words import condition_name, inputs_name
-from medfuse.types import Array, Explanation, Prediction
+from medfuse.reporting.words import number
+from medfuse.text import annotate, find_sentences
+from medfuse.types import Explanation, Finding
 
 __all__ = ["write_explanation_report"]
-
-_ORDER = ("image", "text", "table", "image+text", "image+table", "text+table", "fused")
 
 
 def write_explanation_report(
@@ -27,16 +32,16 @@ def write_explanation_report(
     provenance: Mapping[str, str],
     true_label: str = "",
     window: tuple[float, float] | None = None,
-    limits: Sequence[str] = (),
+    facts: CaseFacts | None = None,
 ) -> Path:
-    """Write one explanation as a self-contained page and as JSON.
+    """Write one explanation as a self-contained page, its figures as JSON, and a form for the reader's own view.
 
     The map as NIfTI is not written here: image files belong to ``medfuse.io``.
 
     Parameters
     ----------
     explanation : Explanation
-        Image or text may be missing. An image map that failed its deletion test is not shown.
+        Image or text may be missing. Marks that failed a trust check are not shown.
     folder : str or Path
         Made where needed.
     provenance : mapping of str to str
@@ -45,120 +50,131 @@ def write_explanation_report(
         Known label of the case, shown where given.
     window : tuple of float, optional
         Level and width in the units of ``explanation.image``; by default its own percentiles.
-    limits : sequence of str
-        Sentences on what this page cannot say.
+    facts : CaseFacts, optional
+        What is known of the lesion and the model.
 
     Returns
     -------
     Path
-        ``folder/report.html``; ``folder/explanation.json`` (figures only, no report text) lies beside it.
+        ``folder/report.html``; beside it explanation.json (figures only, no report text) and feedback.json, which
+        `medfuse.reporting.collect_feedback` reads once a reader has filled it in.
 
     Raises
     ------
     DataError
         If token scores leave the text.
     """
-    folder = Path(folder)
-    prediction = explanation.prediction
-    planes = _planes(explanation, window)
-    words_failed = say.marks_failed(explanation.checks, "text")
-    pieces = marked_pieces(explanation.text, () if words_failed else explanation.token_scores)
-    state, sentence = say.agreement(prediction)
+    folder, facts = Path(folder), facts or CaseFacts()
+    findings = _findings(explanation.text)
+    pictures = pictures_of(explanation, facts, window=window)
     context = {
-        "title": f"{prediction.target.replace('_', ' ').capitalize()}, case {prediction.case}",
-        "prediction": prediction,
-        "explanation": explanation,
-        "answer": say.answer_of(prediction),
-        "bars": _bars(prediction),
-        "agreement": {"state": state, "sentence": sentence, "gap": f"{100 * say.CONFLICT_GAP:g}"},
-        "shares": _share_bars(explanation.modality_shares),
-        "weights": _weights(explanation.fusion_weights),
-        "checks": say.trust_checks(explanation.checks),
-        "planes": planes,
-        "pieces": pieces,
-        "words_failed": words_failed,
-        "words_for": strongest(pieces, "for"),
-        "words_against": strongest(pieces, "against"),
+        **_page_one(explanation, facts, findings or ()),
+        **_report(explanation, findings or ()),
+        **_appendix(explanation, facts, findings or ()),
+        "is_read": findings is not None,
+        "pictures": pictures,
+        "contour": contour_sentence(),
         "true_label": true_label,
-        "limits": limits,
-        "provenance": {"Model": prediction.model_id, "Method": explanation.method or "not available", **provenance},
+        "provenance": _provenance(explanation, provenance),
     }
-    write_json(folder / "explanation.json", _figures(explanation, planes, provenance))
+    write_json(folder / "explanation.json", _figures(explanation, pictures, provenance))
+    write_json(folder / "feedback.json", feedback_form(explanation.prediction))
     return write_page(folder / "report.html", "explanation.html", context)
 
 
-def _planes(explanation: Explanation, window: tuple[float, float] | None) -> dict[str, object] | None:
-    """Everything the picture part needs; None without an image."""
-    if explanation.image is None:
+def _findings(text: str) -> Sequence[Finding] | None:
+    """Return what the rules read of a report; None if it is in a language that they do not cover."""
+    try:
+        return annotate(text).findings if text else ()
+    except ReportTextError:
         return None
-    image = np.asarray(explanation.image, dtype=np.float64)
-    affine = np.eye(4) if explanation.affine is None else explanation.affine
-    failed = say.marks_failed(explanation.checks, "image")
-    drawn: Array | None = None
-    if explanation.image_map is not None and not failed and np.any(explanation.image_map):
-        drawn = smoothed_map(np.asarray(explanation.image_map, dtype=np.float64))
-    middle = tuple(n // 2 for n in image.shape)
-    peak = middle if drawn is None else np.unravel_index(int(np.abs(drawn).argmax()), drawn.shape)
-    index = (int(peak[0]), int(peak[1]), int(peak[2]))
-    level, width = window or default_window(image)
+
+
+def _page_one(explanation: Explanation, facts: CaseFacts, findings: Sequence[Finding]) -> dict[str, Any]:
+    say, prediction = explanation_sentences(), explanation.prediction
+    answer = answer_of(prediction)
+    agreed = agreement(prediction, side=facts.side, findings=findings)
+    verdicts = trust_verdicts(explanation, agreed)
+    target = prediction.target.replace("_", " ")
+    case = prediction.case
     return {
-        "panels": draw_panels(explanation, index, affine=affine, drawn_map=drawn, window=(level, width)),
-        "through": "the middle of the image" if drawn is None else "the strongest point of the map",
-        "position": [round(float(v), 1) for v in (affine @ [*index, 1.0])[:3]],
-        "has_position": explanation.affine is not None,
-        "level": f"{level:.4g}",
-        "width": f"{width:.4g}",
-        "share": f"{100 * CONTOUR_SHARE:g}",
-        "smoothing": f"{SMOOTHING_VOXELS:g}",
-        "signed": drawn is not None and bool(drawn.min() < -CONTOUR_SHARE * np.abs(drawn).max()),
-        "oblique": obliquity_degrees(affine) > OBLIQUE_DEGREES,
-        "why_no_map": "" if drawn is not None else _why_no_map(explanation, failed),
+        "tell": say,
+        "title": say("page.title", target=target[:1].upper() + target[1:], lesion=case.lesion_id, study=case.study_key),
+        "where": _where(facts),
+        "prediction": prediction,
+        "explanation": explanation,
+        "answer": answer,
+        "bars": bars_of(prediction),
+        "is_binary": len(prediction.classes) == 2,
+        "last_class": prediction.classes[-1],
+        "agreed": agreed,
+        "headline": trust_headline(verdicts),
+        "verdicts": verdicts,
     }
 
 
-def _why_no_map(explanation: Explanation, failed: bool) -> str:
-    if failed:
-        return "The map failed its deletion test: it points no better than chance. It is not shown."
-    if explanation.image_map is None:
-        return "No map was made for this image."
-    return "The map is zero everywhere: the image did not move this answer."
+def _where(facts: CaseFacts) -> str:
+    say, parts = explanation_sentences(), []
+    if facts.position_mm is not None:
+        x, y, z = (number(value, 1) for value in facts.position_mm)
+        parts.append(say("page.where", x=x, y=y, z=z))
+    if facts.side:
+        parts.append(say("page.side", side=facts.side))
+    if facts.diameter_mm is not None:
+        parts.append(say("page.diameter", diameter=number(facts.diameter_mm, 1)))
+    if facts.n_lesions > 1:
+        parts.append(say("page.others", n=facts.n_lesions))
+    return ", ".join(parts)
 
 
-def _bars(prediction: Prediction) -> list[dict[str, object]]:
-    """Probability of the asked class by condition, single modalities first."""
-    index = say.asked_class(prediction)
-    names = sorted(prediction.probabilities, key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
-    return [
-        {
-            "name": inputs_name(prediction.modalities_used) if name == "fused" else condition_name(name),
-            "percent": 100 * prediction.probabilities[name][index],
-            "main": name == prediction.condition,
-        }
-        for name in names
-    ]
+def _report(explanation: Explanation, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the report as page 1 shows it, and whole where that is shortened."""
+    text, failed = explanation.text, bool(marks_failed(explanation, "text"))
+    scores = () if failed else explanation.token_scores
+    spans = words.excerpt(text, scores) if text else []
+    is_short = spans == [(0, len(text))]
+    pieces = marked_pieces(text, scores)
+    return {
+        "parts": [words.text_runs(text, scores, findings, span=span) for span in spans],
+        "whole_report": [] if is_short else words.text_runs(text, scores, findings),
+        "shortened": "" if is_short else explanation_sentences()(
+            "text.shortened", n=len(spans), total=len(find_sentences(text))
+        ),
+        "has_statuses": any(finding.status != "present" for finding in findings),
+        "words_failed": failed,
+        "strongest": {side: strongest(pieces, side) for side in ("for", "against")} if scores else {},
+    }  # fmt: skip
 
 
-def _share_bars(shares: Mapping[str, float]) -> list[dict[str, object]]:
-    """Shares as bars to both sides of zero; the longest fills its side."""
-    longest = max((abs(v) for v in shares.values()), default=0.0) or 1.0
-    return [
-        {
-            "name": condition_name(name).removesuffix(" only"),
-            "value": value,
-            "percent": round(50 * abs(value) / longest, 1),
-        }
-        for name, value in shares.items()
-    ]
+def _appendix(explanation: Explanation, facts: CaseFacts, findings: Sequence[Finding]) -> dict[str, Any]:
+    say = explanation_sentences()
+    last_class = explanation.prediction.classes[-1]
+    rule = say("agreement.rule", gap=f"{100 * CONFLICT_GAP:g}", far=f"{100 * FAR_GAP:g}")
+    limits = [say(f"limit.{name}") for name in ("marks", "average", "box", "tests", "research")]
+    return {
+        "checks": check_rows(explanation),
+        "rule": rule,
+        "shares": appendix.share_bars(explanation.modality_shares),
+        "share_notes": appendix.share_notes(explanation),
+        "findings": appendix.findings_table(findings),
+        "tables": appendix.appendix_tables(explanation, last_class=last_class),
+        "groups": appendix.group_table(facts),
+        "limits": [*facts.limits, *limits],
+    }
 
 
-def _weights(weights: Mapping[str, float]) -> str:
-    """Say how far the fusion heard each modality; nothing if it does not weigh them."""
-    return ", ".join(f"{condition_name(name).removesuffix(' only')} {weight:.2f}" for name, weight in weights.items())
+def _provenance(explanation: Explanation, given: Mapping[str, str]) -> dict[str, str]:
+    say = explanation_sentences()
+    methods = explanation.method or "; ".join(dict.fromkeys(explanation.methods.values()))
+    return {
+        say("provenance.model"): explanation.prediction.model_id,
+        say("provenance.method"): methods or say("provenance.none"),
+        say("provenance.version"): f"medfuse {__version__}",
+        **given,
+    }
 
 
-def _figures(
-    explanation: Explanation, planes: Mapping[str, object] | None, provenance: Mapping[str, str]
-) -> dict[str, object]:
+def _figures(explanation: Explanation, pictures: Pictures | None, provenance: Mapping[str, str]) -> dict[str, object]:
     """Return the page's figures for machines; of the text only offsets, never words."""
     prediction = explanation.prediction
     return {
@@ -166,6 +182,9 @@ def _figures(
         "target": prediction.target,
         "classes": list(prediction.classes),
         "probabilities": {name: list(map(float, p)) for name, p in prediction.probabilities.items()},
+        "intervals": {name: [list(map(float, one)) for one in found] for name, found in prediction.intervals.items()},
+        "interval_kind": prediction.interval_kind,
+        "prediction_sets": {name: list(found) for name, found in prediction.sets.items()},
         "threshold": float(prediction.threshold),
         "modalities_used": list(prediction.modalities_used),
         "flags": list(prediction.flags),
@@ -174,8 +193,19 @@ def _figures(
         "modality_shares": {name: float(v) for name, v in explanation.modality_shares.items()},
         "fusion_weights": {name: float(v) for name, v in explanation.fusion_weights.items()},
         "token_scores": [[int(a), int(b), float(s)] for a, b, s in explanation.token_scores],
+        "sentence_scores": [[int(a), int(b), float(s)] for a, b, s in explanation.sentence_scores],
+        "column_scores": {name: float(v) for name, v in explanation.column_scores.items()},
+        "counterfactuals": [
+            {"kind": one.kind, "name": one.name, "spans": [list(s) for s in one.spans], "probability": one.probability}
+            for one in explanation.counterfactuals
+        ],
         "checks": {name: float(v) for name, v in explanation.checks.items()},
-        "planes_meet_at_ras_mm": planes["position"] if planes and planes["has_position"] else None,
-        "map_shown": bool(planes and not planes["why_no_map"]),
+        "trust": [
+            {"name": c.name, "value": float(c.value), "limit": c.limit, "passed": c.passed}
+            for c in checks_of(explanation)
+        ],
+        "withheld": {name: list(failed) for name, failed in explanation.withheld.items()},
+        "planes_meet_at_ras_mm": list(pictures.position_mm) if pictures and pictures.position_mm else None,
+        "map_shown": bool(pictures and not pictures.why_no_map),
         "provenance": dict(provenance),
     }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from medfuse.errors import DataError
 
-__all__ = ["LEVELS", "Piece", "marked_pieces", "strongest"]
+__all__ = ["LEVELS", "Piece", "marked_pieces", "strongest", "visible"]
 
 LEVELS = (0.15, 0.4, 0.7)
 """Shares of the largest score at which a mark appears and grows."""
+HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Characters that no reader sees, some of which reorder what is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +102,14 @@ def strongest(pieces: Sequence[Piece], side: Literal["for", "against"], *, n: in
     ranked = sorted((p for p in pieces if p.side == side), key=lambda p: -abs(p.score))
     first = {piece.text.casefold(): piece for piece in reversed(ranked)}
     return sorted(first.values(), key=lambda p: -abs(p.score))[:n]
+
+
+def visible(text: str) -> str:
+    """Return a text with each character that no reader sees replaced by its name.
+
+    Examples
+    --------
+    >>> visible("left\u202e right")
+    'left[U+202E] right'
+    """
+    return HIDDEN.sub(lambda match: f"[U+{ord(match.group()):04X}]", text)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medfuse.reporting.figures import data_uri
 from medfuse.reporting.planes import Plane, three_planes
-from medfuse.types import Array, Explanation
+from medfuse.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,15 +32,19 @@ class Panel:
 
     Parameters
     ----------
-    name : str
-    slice_text : str
-        Which slice, of how many, counted from where.
+    name : {"axial", "coronal", "sagittal"}
+    number, count : int
+        Which slice, from 1, and of how many.
+    counted_from : str
+        The side of slice 1.
     plain, marked : str
         Data URIs without and with contours; ``marked`` is empty without a map.
     """
 
     name: str
-    slice_text: str
+    number: int
+    count: int
+    counted_from: str
     plain: str
     marked: str
 
@@ -89,7 +94,7 @@ def default_window(image: Array) -> tuple[float, float]:
 
 
 def draw_panels(
-    explanation: Explanation,
+    image: NDArray[np.generic],
     index: tuple[int, int, int],
     *,
     affine: Array,
@@ -100,8 +105,7 @@ def draw_panels(
 
     Parameters
     ----------
-    explanation : Explanation
-        With an image.
+    image : ndarray, shape (I, J, K)
     index : tuple of int
         Voxel that the planes meet in.
     affine : ndarray, shape (4, 4)
@@ -116,14 +120,15 @@ def draw_panels(
     list of Panel
         Axial, coronal, sagittal.
     """
-    image = np.asarray(explanation.image, dtype=np.float64)
     planes = three_planes(image, affine, index)
     maps = three_planes(drawn_map, affine, index) if drawn_map is not None else (None, None, None)
     threshold = CONTOUR_SHARE * float(np.abs(drawn_map).max()) if drawn_map is not None else 0.0
     return [
         Panel(
-            plane.name.capitalize(),
-            f"slice {plane.number} of {plane.count}, counted from {plane.counted_from}",
+            plane.name,
+            plane.number,
+            plane.count,
+            plane.counted_from,
             _draw(plane, window),
             _draw(plane, window, overlay=overlay, threshold=threshold) if overlay is not None else "",
         )
@@ -136,10 +141,9 @@ def _draw(plane: Plane, window: tuple[float, float], *, overlay: Plane | None = 
 
     rows, columns = plane.pixels.shape
     height, width = rows * plane.spacing_mm[0], columns * plane.spacing_mm[1]
-    scale = _INCHES / max(height, width)
-    # A very flat plane still needs room for its letters, so no side falls below a third of the other.
-    size = (max(width * scale, _INCHES / 3), max(height * scale, _INCHES / 3))
-    figure = Figure(figsize=size, facecolor="black")
+    # A square for every plane: rows of them line up, and a flat one has room for its letters.
+    side = max(height, width)
+    figure = Figure(figsize=(_INCHES, _INCHES), facecolor="black")
     axes = figure.add_axes((0, 0, 1, 1))
     low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
     extent = (0.0, width, height, 0.0)
@@ -151,8 +155,9 @@ def _draw(plane: Plane, window: tuple[float, float], *, overlay: Plane | None = 
     if overlay is not None and threshold > 0:
         _contours(axes, overlay, threshold)
     _letters(axes, plane)
-    _scale_bar(axes, width, height)
-    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    _scale_bar(axes, side)
+    left, top = (width - side) / 2, (height - side) / 2
+    axes.set(xlim=(left, left + side), ylim=(top + side, top), aspect="equal")
     return data_uri(figure, kind="png", dpi=_DPI)
 
 
@@ -198,21 +203,30 @@ def _letters(axes: Axes, plane: Plane) -> None:
         )
 
 
-def _scale_bar(axes: Axes, width: float, height: float) -> None:
-    """Draw the largest of 1, 2, 5, 10, ... mm that spans at most a third of the width."""
+def _scale_bar(axes: Axes, side: float) -> None:
+    """Draw the largest of 1, 2, 5, 10, ... mm that spans at most a third of the picture."""
     from matplotlib import patheffects
 
     steps = [a * 10.0**b for b in range(-1, 3) for a in (1, 2, 5)]
-    length = max((s for s in steps if s <= width / 3), default=steps[0])
-    x, y = width * 0.04, height * 0.95
-    outline = [patheffects.withStroke(linewidth=5, foreground="black")]
-    axes.plot([x, x + length], [y, y], color="white", linewidth=3, solid_capstyle="butt", path_effects=outline)
+    length = max((s for s in steps if s <= side / 3), default=steps[0])
+    x, y = 0.04, 0.05
+    outline = [patheffects.withStroke(linewidth=5.5, foreground="black")]
+    axes.plot(
+        [x, x + length / side],
+        [y, y],
+        color="white",
+        linewidth=3,
+        solid_capstyle="butt",
+        path_effects=outline,
+        transform=axes.transAxes,
+    )
     axes.text(
         x,
-        y - height * 0.02,
+        y + 0.025,
         f"{length:g} mm",
         color="white",
         fontsize=11,
         va="bottom",
         path_effects=[patheffects.withStroke(linewidth=2.6, foreground="black")],
+        transform=axes.transAxes,
     )

@@ -28,7 +28,12 @@ def explanation(toy_predictor: Predictor, toy_studies: list[Study]) -> Explanati
 def test_page_figures_and_map_are_written(explanation: Explanation, tmp_path: Path) -> None:
     folder = write_explanation(explanation, tmp_path, provenance={"data": "toy"})
     assert folder == tmp_path / str(explanation.prediction.case)
-    assert sorted(p.name for p in folder.iterdir()) == ["explanation.json", "explanation.nii.gz", "report.html"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "explanation.json",
+        "explanation.nii.gz",
+        "feedback.json",
+        "report.html",
+    ]
     figures = json.loads((folder / "explanation.json").read_text())
     assert figures["case_id"] == str(explanation.prediction.case)
     assert figures["checks"] == pytest.approx(dict(explanation.checks))
@@ -46,7 +51,7 @@ def test_the_map_comes_back_on_its_grid(explanation: Explanation, tmp_path: Path
 def test_without_a_map_no_image_file_is_written(explanation: Explanation, tmp_path: Path) -> None:
     text_only = replace(explanation, image=None, image_map=None, affine=None)
     folder = write_explanation(text_only, tmp_path, provenance={})
-    assert sorted(p.name for p in folder.iterdir()) == ["explanation.json", "report.html"]
+    assert sorted(p.name for p in folder.iterdir()) == ["explanation.json", "feedback.json", "report.html"]
 
 
 @pytest.mark.parametrize("lesion_id", ["../../outside", "/outside", "a/b", "..", "x\0"])

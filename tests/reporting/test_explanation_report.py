@@ -1,6 +1,7 @@
 import json
 import re
 from base64 import b64decode
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from matplotlib.image import imread
 
 from medfuse.errors import DataError
+from medfuse.explanation_parts import Concept, Counterfactual, SimilarCase, TrustCheck
 from medfuse.reporting import write_explanation_report
+from medfuse.reporting.explanation_facts import CaseFacts, GroupFigure
 from medfuse.types import CaseId, Explanation, Prediction
 
 TEXT = "A spiculated, solid nodule. No calcification."
@@ -76,10 +79,10 @@ def test_the_answer_is_stated_in_counts_with_threshold_and_position(tmp_path, re
         write_explanation_report(explanation(), tmp_path, provenance={"Config": "sha256:1"}, true_label="malignant")
     )
     text = re.sub(r"\s+", " ", page.text)
-    assert "about 7 in 10 are expected to be “malignant”" in text
+    assert "Of 100 cases that get this answer, about 72 are “malignant”" in text
     assert "72% is at or above the threshold of 46%" in text
     assert "x −24.0, y −16.0, z 16.0 mm, RAS" in text
-    assert "slice 17 of 32, counted from inferior" in text
+    assert "Axial, slice 17 of 32 from inferior" in text
     assert "Known label of this case: “malignant”" in text
     assert "agree" in text and "sha256:1" in text and "Research use only." in text
 
@@ -88,9 +91,10 @@ def test_the_answer_is_stated_in_counts_with_threshold_and_position(tmp_path, re
     ("image", "report", "phrase"),
     [
         (0.2, 0.8, "Image and report disagree"),
-        (0.4, 0.5, "different sides, though not far apart"),
+        (0.4, 0.5, "different sides of the threshold, though not far apart"),
         (0.6, 0.9, "point the same way"),
         (0.1, 0.2, "point the same way"),
+        (0.5, 0.95, "lie far apart, on the same side"),
     ],
 )
 def test_conflict_is_decided_by_the_two_probabilities(tmp_path, read_page, image, report, phrase):
@@ -108,9 +112,9 @@ def test_a_map_that_failed_its_test_is_not_shown(tmp_path, read_page):
     checks = {"deletion_image": 0.9, "deletion_text": 0.5, "completeness_delta": 0.3}
     page = read_page(write_explanation_report(explanation(checks=checks), tmp_path, provenance={}))
     assert len(pictures(page)) == 3
-    assert "The map failed its deletion test" in page.text
-    assert "The word marks failed" in page.text and "mark for s3" not in page.source
-    assert page.text.count("Failed") == 3
+    assert "The map failed a trust check" in page.text
+    assert "The marks on the words failed" in page.text and "mark for s3" not in page.source
+    assert page.text.count("failed") >= 5
     assert json.loads((tmp_path / "explanation.json").read_text())["map_shown"] is False
 
 
@@ -122,7 +126,7 @@ def test_missing_image_and_missing_report_are_said(tmp_path, read_page):
     assert "No image was given" in text and "rests on the report alone" in text
     no_report = explanation(prediction=prediction(image=0.9, flags=("missing report",)), text="", token_scores=())
     text = read_page(write_explanation_report(no_report, tmp_path / "b", provenance={})).text
-    assert "No report was given" in text and "missing report" in text
+    assert "No report was given" in text and "Not given: report." in text
 
 
 def test_json_holds_figures_and_never_words_of_the_report(tmp_path):
@@ -148,15 +152,18 @@ def test_hostile_text_stays_text(tmp_path, read_page, hostile):
         checks={hostile: 1.0},
     )
     page = read_page(
-        write_explanation_report(case, tmp_path, provenance={hostile: hostile}, true_label=hostile, limits=[hostile])
+        write_explanation_report(
+            case, tmp_path, provenance={hostile: hostile}, true_label=hostile, facts=CaseFacts(limits=(hostile,))
+        )
     )
     assert page.text.count(hostile) >= 8
+    assert "in this text nothing is shown as denied" in page.text
 
 
 def test_several_classes_get_the_likeliest(tmp_path, read_page):
     many = Prediction(CaseId("S1", "1"), "type", ("a", "b", "c"), {"image": (0.2, 0.1, 0.7)}, 0.5, ("image",), "m")
     text = read_page(write_explanation_report(explanation(prediction=many), tmp_path, provenance={})).text
-    assert "Called “c”: the likeliest of 3 classes." in text
+    assert "Called “c”" in text and "It is the likeliest of 3 classes." in text
 
 
 def test_offsets_outside_the_text_are_refused(tmp_path):
@@ -172,7 +179,7 @@ def test_same_explanation_gives_the_same_bytes(tmp_path):
 def test_the_fusion_s_own_weights_are_stated_where_it_has_any(tmp_path, read_page):
     weighed = explanation(fusion_weights={"image": 0.25, "text": 0.75})
     text = read_page(write_explanation_report(weighed, tmp_path / "a", provenance={})).text
-    assert "The fusion itself weighed: Image 0.25, Report 0.75; a weight is not an effect." in text
+    assert "The fusion itself weighed: image 0.25, report 0.75; a weight is not an effect." in text
     text = read_page(write_explanation_report(explanation(), tmp_path / "b", provenance={})).text
     assert "The fusion itself weighed" not in text
 
@@ -182,3 +189,97 @@ def test_an_answer_is_rounded_alike_wherever_it_stands(tmp_path, read_page):
     write_explanation_report(explanation(prediction=found), tmp_path, provenance={})
     text = " ".join(read_page(tmp_path / "report.html").text.split())
     assert "57%" in text and "56%" not in text
+
+
+def trusted(*failed, modalities=("image", "text")):
+    names = [f"{test}_{m}" for m in modalities for test in ("faithfulness", "randomisation", "repeatability")]
+    return tuple(TrustCheck(name, 0.3, name not in failed, 0.5) for name in names)
+
+
+def test_a_withheld_map_is_not_shown_and_its_tests_are_named(tmp_path, read_page):
+    names = ("faithfulness_image", "randomisation_image")
+    case = explanation(trust=trusted(*names), withheld={"image": names})
+    page = read_page(write_explanation_report(case, tmp_path, provenance={}))
+    assert len(pictures(page)) == 3 and "mark for s3" in page.source
+    assert "The contour failed: what it marks moves the answer more than chance and it depends on" in page.text
+    assert "The marks on the report passed" in page.text
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(0.3, "Uncertain"), (0.5, "Called “malignant”")])
+def test_an_interval_over_the_threshold_makes_the_answer_uncertain(tmp_path, read_page, low, verdict):
+    base = prediction(image=0.58, text=0.81, fused=0.72)
+    sure = replace(base, intervals={"fused": ((0.1, 1 - low), (low, 0.9))}, interval_kind="Venn-Abers")
+    text = read_page(write_explanation_report(explanation(prediction=sure), tmp_path, provenance={})).text
+    assert verdict in text and f"It may be {100 * low:.0f} to 90 of 100" in text
+
+
+def test_a_report_of_the_other_side_is_a_conflict(tmp_path, read_page):
+    case = explanation(text="A nodule in the left lung.", token_scores=())
+    for side, differs in (("right", True), ("left", False), ("", False)):
+        path = write_explanation_report(case, tmp_path / f"s{side}", provenance={}, facts=CaseFacts(side=side))
+        assert ("The side differs" in read_page(path).text) == differs
+
+
+def test_what_the_report_denies_is_shown_as_denied(tmp_path, read_page):
+    source = read_page(write_explanation_report(explanation(), tmp_path, provenance={})).source
+    assert (
+        '<span class="said absent"><span class="mark against s2">calcification</span><span class="tag">negated</span>'
+    ) in source
+
+
+def test_the_appendix_holds_what_stands_behind_the_answer(tmp_path, read_page, hostile):
+    case = explanation(
+        counterfactuals=(
+            Counterfactual("word", "", ((2, 12),), 0.4, -0.32),
+            Counterfactual("modality", "text", (), 0.58, -0.14),
+        ),
+        concepts=(Concept("reader_margin", ("smooth", hostile), {"fused": (0.2, 0.8)}),),
+        similar_cases=(SimilarCase("Sfe01-2", {"malignancy": "benign"}, 0.912),),
+        interaction=-0.3,
+    )
+    facts = CaseFacts(groups=(GroupFigure("", "", 90, 40, (0.8, 0.7, 0.9)), GroupFigure("site", hostile, 9, 0, None)))
+    text = read_page(write_explanation_report(case, tmp_path, provenance={}, facts=facts)).text
+    assert "the word “spiculated”" in text and "40%" in text and "This would cross the threshold." in text
+    assert "Sfe01-2" in text and "0.91" in text and f"{hostile} 80%" in text
+    assert "0.80 (0.70 to 0.90)" in text and f"Site: {hostile}" in text and "not defined" in text
+
+
+def test_other_channels_are_drawn_in_the_appendix(tmp_path, read_page):
+    facts = CaseFacts(channel="t1", other_channels={"flair": np.linspace(0, 1, 32**3).reshape(32, 32, 32)})
+    page = read_page(write_explanation_report(explanation(), tmp_path, provenance={}, facts=facts))
+    assert len(pictures(page)) == 12
+    assert "Channel shown: t1" in page.text and "flair" in page.text
+
+
+def test_characters_that_turn_the_text_round_are_named(tmp_path, read_page):
+    text = "left\u202e nodule"
+    page = read_page(
+        write_explanation_report(explanation(text=text, token_scores=((0, 4, 1.0),)), tmp_path, provenance={})
+    )
+    assert "[U+202E]" in page.text and "\u202e" not in page.source
+
+
+def test_the_first_page_holds_all_but_the_appendix_in_the_worst_case(tmp_path):
+    weasyprint = pytest.importorskip("weasyprint", reason="weasyprint is not installed: pip install 'medfuse[pdf]'")
+    base = prediction(image=0.9, text=0.1, fused=0.4, flags=("report cut to 256 tokens", "missing table"))
+    unsure = replace(
+        base,
+        intervals=dict.fromkeys(base.probabilities, ((0.1, 0.9), (0.1, 0.9))),
+        interval_kind="Venn-Abers",
+        sets={"fused": base.classes},
+        set_level=0.9,
+        novelty=3.0,
+        spread=((0.3, 0.9), (0.1, 0.7)),
+    )
+    words = " ".join(f"Sentence {k} on a spiculated nodule of the left lung, and no calcification." for k in range(80))
+    case = explanation(
+        prediction=unsure,
+        text=words,
+        token_scores=((14, 24, 0.8),),
+        trust=(TrustCheck("completeness", 0.01, passed=True, limit=0.05), *trusted()),
+    )
+    facts = CaseFacts((1.0, 2.0, 3.0), "right", 12.0, 3, "HU", "t1", {"t2": np.asarray(case.image)})
+    path = write_explanation_report(case, tmp_path, provenance={"data": "x" * 64}, true_label="benign", facts=facts)
+    first, second, *_ = weasyprint.HTML(path).render().pages
+    assert {"answer", "trust", "image", "text", "reader", "stamp"} <= set(first.anchors)
+    assert "appendix" in second.anchors and "appendix" not in first.anchors
