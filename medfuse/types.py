@@ -67,6 +67,8 @@ class Volume:
         A pseudonymous name of the origin; never a path with patient data.
     modality, body_part : str
         DICOM Modality and BodyPartExamined; empty if unknown.
+    laterality : str
+        DICOM ImageLaterality, else Laterality: R, L, B or U; empty if unknown.
 
     Raises
     ------
@@ -86,6 +88,7 @@ class Volume:
     source: str = ""
     modality: str = ""
     body_part: str = ""
+    laterality: str = ""
 
     def __post_init__(self) -> None:
         _check_grid(self.voxels.shape, self.affine, self.source)
@@ -119,7 +122,7 @@ class StoredVolume:
         Voxel index to RAS+ millimetres.
     read : callable
         Reads the voxels of a part, as `Volume.read` gives them; of any real type.
-    unit, warnings, source, modality, body_part
+    unit, warnings, source, modality, body_part, laterality
         As of `Volume`; what only the voxels tell is not among the warnings.
 
     Raises
@@ -136,6 +139,7 @@ class StoredVolume:
     source: str = ""
     modality: str = ""
     body_part: str = ""
+    laterality: str = ""
 
     def __post_init__(self) -> None:
         _check_grid(self.shape, self.affine, self.source)

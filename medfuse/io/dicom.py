@@ -25,6 +25,8 @@ PHILIPS_SCALE = 0x2005100E
 PHILIPS_FRAMES = 0x2005140F
 """Where Philips keeps its private scale: of a slice, and of the frames of an enhanced image."""
 
+UNKNOWN_UNIT_NOTE = "a CT without a rescale to HU: its unit is unknown"
+
 
 def check_series(slices: Sequence[SliceHeader], *, where: str) -> tuple[list[SliceHeader], Array, tuple[str, ...]]:
     """Check by its headers that a series is one readable volume, and order it.
@@ -128,11 +130,10 @@ def read_stack(stack: Stack, *, where: str = "series", box_mm: Box | None = None
         raise PixelError(where, "found a volume that does not fit the memory", expected="a smaller one") from error
     warnings = stack.warnings + tuple(sorted(notes)) + _philips_note(first)
     if not is_hu and first.text("Modality") == "CT":
-        warnings += ("a CT without a rescale to HU: its unit is unknown",)
+        warnings += (UNKNOWN_UNIT_NOTE,)
     warnings += voxel_notes(voxels)
     unit: Unit = "HU" if is_hu else "arbitrary"
-    told = (first.text("Modality"), first.text("BodyPartExamined"))
-    return Volume(voxels, moved(stack.affine, part), unit, warnings, where, *told)
+    return Volume(voxels, moved(stack.affine, part), unit, warnings, where, *_told(first))
 
 
 def open_stack(stack: Stack, *, where: str = "series") -> StoredVolume:
@@ -167,8 +168,16 @@ def open_stack(stack: Stack, *, where: str = "series") -> StoredVolume:
 
     unit: Unit = "HU" if is_hu else "arbitrary"
     shape = (n_columns, n_rows, len(stack.slices))
-    told = (first.text("Modality"), first.text("BodyPartExamined"))
-    return StoredVolume(shape, stack.affine, read, unit, stack.warnings, where, *told)
+    warnings = stack.warnings + ((LOSSY_NOTE,) if any(i.transfer_syntax in LOSSY for i in stack.slices) else ())
+    if not is_hu and first.text("Modality") == "CT":
+        warnings += (UNKNOWN_UNIT_NOTE,)
+    return StoredVolume(shape, stack.affine, read, unit, warnings, where, *_told(first))
+
+
+def _told(item: SliceHeader) -> tuple[str, str, str]:
+    """Return modality, body part and side, as `medfuse.types.Volume` keeps them."""
+    side = item.text("ImageLaterality") or item.text("Laterality")
+    return item.text("Modality"), item.text("BodyPartExamined"), side
 
 
 def _read_planes(

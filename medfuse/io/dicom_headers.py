@@ -51,6 +51,7 @@ HEADER_KEYWORDS = (
     "EchoTime", "EchoNumbers", "InversionTime", "DiffusionBValue", "DiffusionGradientOrientation",
     "TemporalPositionIdentifier", "FrameReferenceTime", "NominalPercentageOfCardiacPhase", "TriggerTime",
     "AcquisitionNumber", "AcquisitionTime", "ContentTime", "BodyPartExamined",
+    "Laterality", "ImageLaterality",
 )  # fmt: skip
 """Top-level attributes that reading needs; none of them is private. All but the first six may be absent."""
 

@@ -10,19 +10,19 @@ import numpy as np
 
 from medfuse.data import Preprocessing
 from medfuse.data.positions import WHOLE, Position, with_positions
-from medfuse.data.preprocessing import lesion_volume
+from medfuse.data.preprocessing import lesion_text, lesion_volume
 from medfuse.data.resampling import Sampling, plan_sampling
 from medfuse.errors import DataError, MedfuseError, VolumeError
 from medfuse.io import read_study
 from medfuse.io.voxel_notes import voxel_notes
+from medfuse.scoring.flags import LOW_QUALITY, flags_of_doubts, laterality_doubt
 from medfuse.scoring.rows import Refusal, unique_texts
 from medfuse.scoring.work import GIVEN_NAMES, Work
 from medfuse.tensors import Sample
 from medfuse.types import Lesion, StoredVolume, Study, Volume
 
-__all__ = ["LOW_QUALITY", "PreparedStudy", "prepare_study"]
+__all__ = ["PreparedStudy", "prepare_study"]
 
-LOW_QUALITY = "low quality"
 SMALL_VOXELS = 2**22
 """An image of so few voxels is read whole, so that what is wrong anywhere in it is told."""
 
@@ -97,9 +97,11 @@ def prepare_study(work: Work, *, preprocessing: Preprocessing, position: Positio
         except DataError as error:
             found.append((lesion.lesion_id, "prepare", error))
         else:
+            aside = _laterality_doubt(study, lesion, preprocessing)
             samples.append(sample)
-            notes += doubts
-            flags[lesion.lesion_id] = (LOW_QUALITY,) if doubts else ()
+            notes += [*doubts, *filter(None, [aside])]
+            quality = (LOW_QUALITY,) if doubts else ()
+            flags[lesion.lesion_id] = (*quality, *flags_of_doubts([*sample.doubts, aside]))
     return PreparedStudy(work.study_key, tuple(samples), tuple(found), _warnings(study, samples, notes), flags)
 
 
@@ -108,7 +110,7 @@ def _at_hand(volume: Volume | StoredVolume) -> Volume | StoredVolume:
         return volume
     i, j, k = volume.shape
     voxels = volume.read((slice(0, i), slice(0, j), slice(0, k)))
-    told = (volume.source, volume.modality, volume.body_part)
+    told = (volume.source, volume.modality, volume.body_part, volume.laterality)
     return Volume(voxels, volume.affine, volume.unit, volume.warnings + voxel_notes(voxels), *told)
 
 
@@ -118,6 +120,12 @@ def _warnings(study: Study, samples: Sequence[Sample], notes: Sequence[str]) -> 
     of_reports = {f"report {text}" for report in reports for text in report.warnings}
     doubts = {doubt for sample in samples for doubt in sample.doubts}
     return unique_texts(sorted(of_images | of_reports | doubts | set(notes)))
+
+
+def _laterality_doubt(study: Study, lesion: Lesion, preprocessing: Preprocessing) -> str:
+    volume = lesion_volume(study, lesion, preprocessing.image.channels[0].source)
+    text = lesion_text(study, lesion) if "text" in preprocessing.modalities else None
+    return "" if volume is None or text is None else laterality_doubt(text.text, volume.laterality)
 
 
 def _quality_doubts(study: Study, lesion: Lesion, sample: Sample, preprocessing: Preprocessing) -> list[str]:

@@ -85,6 +85,7 @@ class RowLayout:
                 "status": "scored",
                 "flags": unique_texts(flags),
                 "modalities_used": "+".join(prediction.modalities_used),
+                f"set_{prediction.target}": _set_text(prediction.prediction_set),
                 **_probabilities(prediction),
             }
         return list(rows.values())
@@ -112,6 +113,11 @@ def unique_texts(texts: Sequence[str]) -> str:
     'missing report; low quality'
     """
     return "; ".join(dict.fromkeys(texts))
+
+
+def _set_text(found: tuple[str, ...] | None) -> str:
+    """Write a prediction set: its classes between bars, ``{}`` if it is empty; nothing where none is known."""
+    return "" if found is None else "|".join(found) or "{}"
 
 
 def _probabilities(prediction: Prediction) -> Mapping[str, float]:
