@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation.evaluating import evaluate
     from medfuse.evaluation.evaluation import Curves, Evaluation, OperatingPoint, TargetEvaluation, plain
     from medfuse.evaluation.leakage import explained_variance
+    from medfuse.evaluation.learning import LearningCurve, learning_curve
     from medfuse.evaluation.linear_maps import fit_cca, fit_least_squares, fit_procrustes, fit_ridge
     from medfuse.evaluation.metrics import auprc, brier, log_loss
     from medfuse.evaluation.missing_modality import MissingPoint, missing_curve
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation.plan import EvaluationPlan, OperatingRule
     from medfuse.evaluation.predictions import case_table, check_predictions, read_free_columns, read_predictions
     from medfuse.evaluation.promises import IntervalFigures, SetFigures, interval_figures, set_figures
+    from medfuse.evaluation.readers import ReaderAgreement, krippendorff_alpha, reader_agreement
     from medfuse.evaluation.resampling import bootstrap_auroc, bootstrap_auroc_test, permutation_test
     from medfuse.evaluation.retrieval import (
         compare_recall,
@@ -107,6 +109,9 @@ _HOME = {
     "into_common_space": "common_space",
     "join_ranks": "retrieval",
     "kind_of": "targets",
+    "krippendorff_alpha": "readers",
+    "learning_curve": "learning",
+    "LearningCurve": "learning",
     "log_loss": "metrics",
     "mcc": "calls",
     "mcnemar_test": "paired",
@@ -124,6 +129,8 @@ _HOME = {
     "quadratic_kappa": "class_figures",
     "read_free_columns": "predictions",
     "read_predictions": "predictions",
+    "reader_agreement": "readers",
+    "ReaderAgreement": "readers",
     "retrieval_figures": "retrieval",
     "sensitivity": "calls",
     "set_figures": "promises",
@@ -192,6 +199,9 @@ __all__ = [
     "into_common_space",
     "join_ranks",
     "kind_of",
+    "krippendorff_alpha",
+    "learning_curve",
+    "LearningCurve",
     "log_loss",
     "mcc",
     "mcnemar_test",
@@ -209,6 +219,8 @@ __all__ = [
     "quadratic_kappa",
     "read_free_columns",
     "read_predictions",
+    "reader_agreement",
+    "ReaderAgreement",
     "retrieval_figures",
     "sensitivity",
     "set_figures",
