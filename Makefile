@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval lidc-comparison reference docs lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval out-of-distribution lidc-comparison reference docs lock clean
 
 setup: $(READY)
 
@@ -67,7 +67,10 @@ lidc-comparison: setup
 	$(BIN)/python -m pipelines.lidc_comparison
 
 retrieval: setup
-	$(BIN)/python -m pipelines.retrieval
+	$(BIN)/python -m pipelines.retrieval --models record none infonce siglip deep_cca
+
+out-of-distribution: setup
+	$(BIN)/python -m pipelines.out_of_distribution
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
