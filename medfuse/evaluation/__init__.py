@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         sensitivity,
         specificity,
     )
-    from medfuse.evaluation.class_figures import class_figures, quadratic_kappa
+    from medfuse.evaluation.class_figures import quadratic_kappa
     from medfuse.evaluation.common_space import into_common_space
     from medfuse.evaluation.conformal import ConformalRule, conformal_sets, fit_conformal
     from medfuse.evaluation.decision import DecisionCurve, decision_curve
@@ -74,7 +74,6 @@ _HOME = {
     "case_table": "predictions",
     "check_predictions": "predictions",
     "choose_threshold": "thresholds",
-    "class_figures": "class_figures",
     "compare_areas": "model_comparison",
     "compare_recall": "retrieval",
     "ComparedModel": "model_comparison",
@@ -164,7 +163,6 @@ __all__ = [
     "case_table",
     "check_predictions",
     "choose_threshold",
-    "class_figures",
     "compare_areas",
     "compare_recall",
     "ComparedModel",
