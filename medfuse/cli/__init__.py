@@ -14,6 +14,7 @@ from medfuse.cli.cohorts import cohort_lidc, cohort_medmnist3d
 from medfuse.cli.deidentifying import deidentify
 from medfuse.cli.evaluating import evaluate
 from medfuse.cli.explaining import explain
+from medfuse.cli.feedback import feedback
 from medfuse.cli.learning import compare, models, sync, train, tune
 from medfuse.cli.options import FAILED, WRONG_USE
 from medfuse.cli.scoring import score
@@ -35,6 +36,7 @@ _COMMANDS = (
     evaluate,
     score,
     explain,
+    feedback,
     models,
     doctor,
 )

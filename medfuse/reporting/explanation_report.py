@@ -166,11 +166,12 @@ def _appendix(explanation: Explanation, facts: CaseFacts, findings: Sequence[Fin
 def _provenance(explanation: Explanation, given: Mapping[str, str]) -> dict[str, str]:
     say = explanation_sentences()
     methods = explanation.method or "; ".join(dict.fromkeys(explanation.methods.values()))
+    rest = {name: value for name, value in given.items() if value != explanation.prediction.model_id}
     return {
         say("provenance.model"): explanation.prediction.model_id,
         say("provenance.method"): methods or say("provenance.none"),
         say("provenance.version"): f"medfuse {__version__}",
-        **given,
+        **rest,
     }
 
 
@@ -196,7 +197,12 @@ def _figures(explanation: Explanation, pictures: Pictures | None, provenance: Ma
         "sentence_scores": [[int(a), int(b), float(s)] for a, b, s in explanation.sentence_scores],
         "column_scores": {name: float(v) for name, v in explanation.column_scores.items()},
         "counterfactuals": [
-            {"kind": one.kind, "name": one.name, "spans": [list(s) for s in one.spans], "probability": one.probability}
+            {
+                "kind": one.kind,
+                "modality": one.name if one.kind == "modality" else None,
+                "spans": [list(span) for span in one.spans],
+                "probability": float(one.probability),
+            }
             for one in explanation.counterfactuals
         ],
         "checks": {name: float(v) for name, v in explanation.checks.items()},

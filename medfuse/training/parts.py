@@ -12,6 +12,8 @@ from medfuse.splits import check_no_patient_leaks, inner_validation
 
 __all__ = ["Parts", "split_cases"]
 
+TRAINING_ONLY = "training_only"
+"""Column of a manifest: ``yes`` for a label that no figure may rest on, such as a reader's who saw the answer."""
 NAMES = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
@@ -41,7 +43,8 @@ def split_cases(cases: Sequence[Case], data: DataConfig, *, seed: int) -> Parts:
     Parameters
     ----------
     cases : sequence of Case
-        With a ``split`` (train, validation, test) or a ``fold`` in their row.
+        With a ``split`` (train, validation, test) or a ``fold`` in their row; ``training_only`` is ``yes`` for a case
+        that must neither validate nor test, as `medfuse feedback` writes it.
     data : DataConfig
         ``test_fold`` names the fold that tests. Without a ``validation`` split,
         ``validation_fraction`` of the training patients is held out by hash.
@@ -55,7 +58,7 @@ def split_cases(cases: Sequence[Case], data: DataConfig, *, seed: int) -> Parts:
     Raises
     ------
     DataError
-        If a part is empty or a patient is in two.
+        If a part is empty, a patient is in two, or a ``split`` puts a case that may only train elsewhere.
     """
     part = {id(case): _part_of(case, data) for case in cases}
     chosen = {name: [c for c in cases if part[id(c)] == name] for name in ("train", "validation", "test")}
@@ -63,7 +66,9 @@ def split_cases(cases: Sequence[Case], data: DataConfig, *, seed: int) -> Parts:
         held = inner_validation([c.patient_id for c in chosen["train"]], fraction=data.validation_fraction, seed=seed)
         chosen["validation"] = [c for c, out in zip(chosen["train"], held, strict=True) if out]
         chosen["train"] = [c for c, out in zip(chosen["train"], held, strict=True) if not out]
-    labelled = {name: tuple(c for c in chosen[name] if c.targets) for name in ("validation", "test")}
+    labelled = {
+        name: tuple(c for c in chosen[name] if c.targets and not _only_trains(c)) for name in ("validation", "test")
+    }
     return Parts(tuple(chosen["train"]), labelled["validation"], labelled["test"])
 
 
@@ -72,8 +77,15 @@ def _part_of(case: Case, data: DataConfig) -> str:
         name = case.row["split"].strip().lower()
         if name not in NAMES:
             raise DataError("manifest.csv column split", f"found {name!r}", expected="train, validation or test")
+        if NAMES[name] != "train" and _only_trains(case):
+            found = f"found a case whose label may only train in the {NAMES[name]} part"
+            raise DataError(f"manifest.csv column {TRAINING_ONLY}", found, expected="split train")
         return NAMES[name]
     fold = case.row.get("fold", "")
     if not fold or data.test_fold is None:
         raise DataError("manifest.csv", "found neither a split nor a fold", expected="one of them for each case")
     return "test" if fold == str(data.test_fold) else "train"
+
+
+def _only_trains(case: Case) -> bool:
+    return case.row.get(TRAINING_ONLY, "").strip().casefold() in ("yes", "true", "1")
