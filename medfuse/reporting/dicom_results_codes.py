@@ -42,6 +42,7 @@ CLASSES = {
     "no": Code("373067005", "SCT", "No"),
 }
 CANCER = frozenset({"malignant", "cancer", "malignancy"})
+AFFIRMED = frozenset({"positive", "present", "yes"})
 CLASS_ACTIVATION = Code("130402", "DCM", "Class activation")
 GRADIENT_CLASS_ACTIVATION = Code("130403", "DCM", "Gradient-weighted class activation")
 SALIENCY = Code("130404", "DCM", "Saliency")
@@ -90,12 +91,12 @@ def probability_code(target: str, name: str) -> Code:
 
     Examples
     --------
-    >>> probability_code("malignancy", "malignant").meaning
+    >>> probability_code("malignancy", "positive").meaning
     'Probability of cancer'
     >>> probability_code("texture", "solid").meaning
     'Probability of texture: solid'
     """
-    if name.lower() in CANCER:
+    if name.lower() in CANCER or (target.lower() in CANCER and name.lower() in AFFIRMED):
         return PROBABILITY_OF_CANCER
     return private("probability", f"{target} {name}", f"Probability of {target}: {name}")
 

@@ -16,6 +16,9 @@ __all__ = ["Stamp", "stamp_of"]
 NO_DATE = ("19000101", "000000")
 """Stands for a date that nobody knows: a structured report must have one."""
 
+PRESENT_MOMENT = ("InstanceCreationDate", "InstanceCreationTime", "ContributionDateTime")
+"""Optional attributes that highdicom sets to the present moment."""
+
 SIDED = ("1.2.840.10008.5.1.4.1.1.30", "1.2.840.10008.5.1.4.1.1.7")
 """Parametric map and secondary capture: classes whose objects state the side of the body."""
 
@@ -108,9 +111,11 @@ class Stamp:
         is the source's to say; the side is the source's, else empty, which means unknown. A segmentation must have
         none. Source: DICOM PS3.3 C.7.3.1.
         """
-        for keyword in ("InstanceCreationDate", "InstanceCreationTime"):  # highdicom writes the present moment
-            if keyword in dataset:
-                delattr(dataset, keyword)
+        holders = (dataset, *(dataset.get("ContributingEquipmentSequence") or ()))
+        for keyword in PRESENT_MOMENT:
+            for holder in holders:
+                if keyword in holder:
+                    delattr(holder, keyword)
         if dataset.SOPClassUID in SIDED:
             dataset.Laterality = self.source.identity.get("Laterality") or ""
 
