@@ -15,16 +15,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from medfuse.cohorts.lidc_patches import Patch, read_patches
 from medfuse.config import RunConfig, load_config
 from medfuse.data import Case, to_samples
-from medfuse.errors import MedfuseError, UsageError
+from medfuse.errors import MedfuseError
 from medfuse.evaluation import auroc, sensitivity, specificity
 from medfuse.inference import Bundle, NoveltyLimit, Predictor, embed_samples, fit_novelty
 from medfuse.io import Manifest, read_manifest, read_volumes, write_nifti
@@ -54,18 +54,7 @@ CT_HU = (-1000.0, 400.0)
 HELD_OUT = "chest CT held out"
 AIM_AREA, AIM_ALARMS = 0.95, 0.05
 
-CUBE_HU = (-1200.0, 400.0)
-"""What 0 and 1 of a cube stand for. It is not recorded; by it the peaks of all cubes are lung, fat and muscle."""
-
 Score = Callable[[Sample], float]
-
-
-class Cube(NamedTuple):
-    """A cube of chest CT: its name, the number of the file that it came in (one a patient), and its HU."""
-
-    name: str
-    patient: str
-    hu: NDArray[np.float32]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,9 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         place = f"data.manifest={(options.work / 'manifest.csv').as_posix()}"
         config = load_config(CONFIG, overrides=[*OVERRIDES, place, *options.set])
-        cubes = read_cubes(options.cubes)
-        manifest = write_cohort(options.work, cubes, options.cubes / "labels.csv")
-        table, limits = score_all(config, manifest, cubes, read_foreign(options.dicom))
+        patches = read_patches(options.cubes)
+        manifest = write_cohort(options.work, patches, options.cubes / "labels.csv")
+        table, limits = score_all(config, manifest, patches, read_foreign(options.dicom))
         write(options.out, table, limits, config, data_digest=manifest.digest)
     except MedfuseError as error:
         log.error("error: %s", error)
@@ -105,39 +94,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(not is_reached(found))
 
 
-def read_cubes(folder: Path) -> list[Cube]:
-    """Read the cubes of a folder with patches.npz."""
-    if not (folder / "patches.npz").is_file():
-        raise UsageError("--cubes", "found no patches.npz", expected="the folder of the 134 cubes")
-    with np.load(folder / "patches.npz") as arrays:
-        names, stored = [str(name) for name in arrays["name"]], arrays["image_u16"]
-    hu = CUBE_HU[0] + (CUBE_HU[1] - CUBE_HU[0]) * stored.astype(np.float32) / 65535
-    return [Cube(name, name.split("_")[0], values) for name, values in zip(names, hu, strict=True)]
-
-
-def write_cohort(work: Path, cubes: Sequence[Cube], labels: Path) -> Manifest:
+def write_cohort(work: Path, patches: Sequence[Patch], labels: Path) -> Manifest:
     """Write the cubes as a cohort; its label, one reader's, only gives the model something to learn."""
     with labels.open(newline="", encoding="utf-8") as file:
         scores = {row["Filename"]: int(row["malignancy"]) for row in csv.DictReader(file)}
     work.mkdir(parents=True, exist_ok=True)
     rows = []
-    for cube in cubes:
-        write_nifti(volume_of(cube.hu), work / f"{cube.name}.nii")
+    for patch in patches:
+        write_nifti(volume_of(patch.hu), work / f"{patch.name}.nii")
         rows.append(
             {
-                "patient_id": cube.patient,
-                "study_uid": cube.name,
+                "patient_id": patient_of(patch),
+                "study_uid": patch.name,
                 "lesion_id": "1",
-                "image_path": f"{cube.name}.nii",
+                "image_path": f"{patch.name}.nii",
                 **{f"roi_{axis}_mm": 0.0 for axis in "xyz"},
                 "modality": "CT",
                 "unit": "HU",
-                "fold": fold_of(cube.patient, n_folds=N_FOLDS),
-                "label_malignancy": "positive" if scores[cube.name] > 3 else "negative",
+                "fold": fold_of(patient_of(patch), n_folds=N_FOLDS),
+                "label_malignancy": "positive" if scores[patch.name] > 3 else "negative",
             }
         )
     pd.DataFrame(rows).to_csv(work / "manifest.csv", index=False)
     return read_manifest(work / "manifest.csv")
+
+
+def patient_of(patch: Patch) -> str:
+    """Return the number of the file that a cube came in: one a patient."""
+    return patch.name.split("_")[0]
 
 
 def volume_of(values: Any) -> Volume:
@@ -148,7 +132,7 @@ def volume_of(values: Any) -> Volume:
 
 
 def score_all(
-    config: RunConfig, manifest: Manifest, cubes: Sequence[Cube], foreign: Sequence[tuple[str, str, Study]]
+    config: RunConfig, manifest: Manifest, patches: Sequence[Patch], foreign: Sequence[tuple[str, str, Study]]
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Train a model a fold and score all that is new to it: a row an image and way of scoring."""
     _, loaded = read_cases(config, manifest=manifest.path)
@@ -160,7 +144,7 @@ def score_all(
         parts = split_cases(cases, data, seed=config.seed)
         bundle = fit(config, train=parts.train, validation=parts.validation).bundle
         scores = ways_of_scoring(bundle, parts.train, parts.validation)
-        held = [cube for cube in cubes if fold_of(cube.patient, n_folds=N_FOLDS) == fold]
+        held = [patch for patch in patches if fold_of(patient_of(patch), n_folds=N_FOLDS) == fold]
         shown = [*variants(held, bundle.preprocessing.shown_window), *foreign[fold::N_FOLDS]]
         for group, cluster, study in shown:
             sample = bundle.preprocessing(study, study.lesions[0])
@@ -193,9 +177,10 @@ def ways_of_scoring(bundle: Bundle, train: Sequence[Case], validation: Sequence[
     }
 
 
-def variants(cubes: Sequence[Cube], window: tuple[float, float]) -> Iterator[tuple[str, str, Study]]:
+def variants(patches: Sequence[Patch], window: tuple[float, float]) -> Iterator[tuple[str, str, Study]]:
     """Yield (group, patient, study) of each cube as it is, inverted within a window, and replaced by noise."""
-    for _, patient, hu in cubes:
+    for patch in patches:
+        patient, hu = patient_of(patch), patch.hu
         rng = np.random.default_rng(int(patient))
         drawn = rng.normal(hu.mean(), hu.std(), hu.shape)
         smooth = gaussian_filter(rng.normal(size=hu.shape), 2.0)

@@ -7,17 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medfuse.cohorts.lidc_patches import Patch, read_patches
 from medfuse.config import RunConfig
 from medfuse.types import Study, Volume
 from pipelines.out_of_distribution import (
     HELD_OUT,
     POSITIONS,
     SMALLEST_EXTENT_MM,
-    Cube,
     figures_of,
     is_reached,
     places,
-    read_cubes,
     read_foreign,
     scaled,
     variants,
@@ -31,10 +30,10 @@ WINDOW = (-850.0, 150.0)
 
 
 @pytest.fixture
-def cube() -> Cube:
+def patch() -> Patch:
     rng = np.random.default_rng(0)
     hu = rng.normal(-700, 100, (9, 9, 9)).astype(np.float32)
-    return Cube("12_nod1_ann0", "12", hu)
+    return Patch("12_nod1_ann0", hu, hu > -600, range(12, 13), 4.0)
 
 
 def voxels(study: Study) -> np.ndarray:
@@ -52,14 +51,14 @@ def table(*, held: list[float], other: list[float]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_inverted_cubes_and_noise_share_what_they_should_with_the_cube(cube: Cube) -> None:
-    shown = {group: voxels(study) for group, _, study in variants([cube], WINDOW)}
-    assert {cluster for _, cluster, _ in variants([cube], WINDOW)} == {"12"}
-    assert shown[HELD_OUT] == pytest.approx(cube.hu)
-    assert shown["inverted"] - WINDOW[0] == pytest.approx(WINDOW[1] - cube.hu)
-    assert sorted(shown["shuffled voxels"].ravel()) == pytest.approx(sorted(cube.hu.ravel().tolist()))
-    assert shown["smooth noise"].std() == pytest.approx(cube.hu.std(), rel=1e-3)
-    assert shown["white noise"].mean() == pytest.approx(cube.hu.mean(), rel=0.05)
+def test_inverted_cubes_and_noise_share_what_they_should_with_the_cube(patch: Patch) -> None:
+    shown = {group: voxels(study) for group, _, study in variants([patch], WINDOW)}
+    assert {cluster for _, cluster, _ in variants([patch], WINDOW)} == {"12"}
+    assert shown[HELD_OUT] == pytest.approx(patch.hu)
+    assert shown["inverted"] - WINDOW[0] == pytest.approx(WINDOW[1] - patch.hu)
+    assert sorted(shown["shuffled voxels"].ravel()) == pytest.approx(sorted(patch.hu.ravel().tolist()))
+    assert shown["smooth noise"].std() == pytest.approx(patch.hu.std(), rel=1e-3)
+    assert shown["white noise"].mean() == pytest.approx(patch.hu.mean(), rel=0.05)
 
 
 def test_places_lie_in_the_brighter_part_and_an_mr_is_scaled_to_the_range_of_a_ct() -> None:
@@ -107,11 +106,8 @@ def test_real_mr_and_head_ct_are_found_and_none_of_them_is_thin() -> None:
 
 @pytest.mark.skipif(not CUBES.is_dir(), reason="the shared CT cubes are absent")
 def test_the_cohort_holds_each_cube_once_and_no_patient_in_two_folds(tmp_path: Path) -> None:
-    cubes = read_cubes(CUBES)
-    assert len(cubes) == 134
-    lung = np.concatenate([cube.hu[cube.hu < -600][::50] for cube in cubes])
-    assert -900 < np.median(lung) < -800
-    frame = write_cohort(tmp_path, cubes[:20], CUBES / "labels.csv").frame
-    assert len(frame) == frame["study_uid"].nunique() == 20
+    patches = read_patches(CUBES)[:20]
+    frame = write_cohort(tmp_path, patches, CUBES / "labels.csv").frame
+    assert frame["study_uid"].tolist() == [patch.name for patch in patches]
     assert frame.groupby("patient_id")["fold"].nunique().max() == 1
     assert set(frame["label_malignancy"]) == {"negative", "positive"}
