@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -83,6 +83,9 @@ class TargetConfig(_Strict):
         return Target(self.name, self.kind, self.classes)
 
 
+_ATTRIBUTE = "attribute "
+
+
 class AttributeConfig(_Strict):
     """A column that a model learns to predict beside its targets, so that its encoders learn what it describes.
 
@@ -104,7 +107,14 @@ class AttributeConfig(_Strict):
 
     def build(self) -> Target:
         """Return the column as a target whose name no real target has."""
-        return Target(f"attribute {self.column}", self.kind, self.classes)
+        return Target(f"{_ATTRIBUTE}{self.column}", self.kind, self.classes)
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Return what `build` made a target of."""
+        return cls.model_validate(
+            {"column": target.name.removeprefix(_ATTRIBUTE), "kind": target.kind, "classes": target.classes}
+        )
 
 
 class BaselineConfig(_Strict):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medfuse.errors import DataError
 from medfuse.explain.case_logit import FLAGS, CaseLogit
 from medfuse.explain.checks import CheckOptions, failed_checks, scored_and_checked
+from medfuse.explain.concepts import read_concepts
 from medfuse.explain.localisation import localisation_checks
 from medfuse.explain.method import Scores
 from medfuse.explain.methods import build_method, describe_method
@@ -124,6 +125,7 @@ def explain(
             *without_modalities(prediction, bundle.preprocessing.modalities),
             *(without_words(case, wording, token_scores) if wording else ()),
         ),
+        concepts=read_concepts(case),
         similar_cases=similar_cases(bundle, sample),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from medfuse.config import ModelConfig, SeriesRule, TargetConfig
+from medfuse.config import AttributeConfig, ModelConfig, SeriesRule, TargetConfig
 from medfuse.data import Preprocessing
 from medfuse.errors import BundleError, ConfigError, UsageError
 from medfuse.inference.calibration import Calibration, conditions_of
@@ -54,6 +54,8 @@ class Bundle:
         Which series of a study the model sees, where several are volumes.
     evidence : Evidence
         What it knows of its training and validation cases; by default nothing.
+    attributes : tuple of Target
+        What its heads read beside the targets, as it learnt to; see `medfuse.config.AttributeConfig`.
     """
 
     model: StudyClassifier | Ensemble
@@ -66,6 +68,7 @@ class Bundle:
     model_id: str = ""
     series: SeriesRule = field(default_factory=SeriesRule)
     evidence: Evidence = field(default_factory=Evidence)
+    attributes: tuple[Target, ...] = ()
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> str:
@@ -92,6 +95,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
         "preprocessing_digest": bundle.preprocessing.digest,
         "series": bundle.series.model_dump(mode="json"),
         "targets": [{"name": t.name, "kind": t.kind, "classes": list(t.classes)} for t in bundle.targets],
+        "attributes": [AttributeConfig.of(t).model_dump(mode="json") for t in bundle.attributes],
         "calibration": {
             target: {condition: c.to_dict() for condition, c in by_condition.items()}
             for target, by_condition in bundle.calibration.items()
@@ -138,6 +142,7 @@ def load_bundle(folder: Path) -> Bundle:
         _check_format(content["format"], where)
         config = ModelConfig.model_validate(content["model"])
         targets = tuple(TargetConfig.model_validate(item).build() for item in content["targets"])
+        attributes = tuple(AttributeConfig.model_validate(item).build() for item in content.get("attributes", ()))
         calibration = {
             target: {condition: Calibration.from_dict(c) for condition, c in by_condition.items()}
             for target, by_condition in content["calibration"].items()
@@ -160,7 +165,7 @@ def load_bundle(folder: Path) -> Bundle:
         found = "its preprocessing has other modalities than its model"
         raise BundleError(where, found, expected=str(list(config.modalities)))
     evidence = unpack_evidence(files, targets, where)
-    model = _build(config, targets, preprocessing, where)
+    model = _build(config, (*targets, *attributes), preprocessing, where)
     _load_weights(model, files[WEIGHTS], where)
     return Bundle(
         model.eval(),
@@ -173,6 +178,7 @@ def load_bundle(folder: Path) -> Bundle:
         _model_id(sums),
         series=series,
         evidence=evidence,
+        attributes=attributes,
     )
 
 

@@ -168,11 +168,20 @@ def fit(
             raise
     members = [one.keep for one in trained]
     model_config = config.model.model_copy(update={"members": len(members)})
-    # Without the attributes' heads, which have done their work.
-    model = build_for(preprocessing, model_config, targets)
+    attributes = tuple(item.build() for item in config.attributes)
+    model = build_for(preprocessing, model_config, [*targets, *attributes])
     model.load_state_dict(_joined_weights(members, list(model.state_dict())))
     prevalence = {target.name: _share_positive(train, target) for target in targets}
-    bundle = Bundle(model.cpu().eval(), model_config, preprocessing, targets, {}, prevalence, series=config.data.series)
+    bundle = Bundle(
+        model.cpu().eval(),
+        model_config,
+        preprocessing,
+        targets,
+        {},
+        prevalence,
+        series=config.data.series,
+        attributes=attributes,
+    )
     calibrated = with_evidence(bundle, train, validation)
     history = tuple(
         row if config.model.members == 1 else {"member": float(number), **row}
