@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medfuse.explain.case_logit import CaseLogit
-from medfuse.explain.gradients import by_input
+from medfuse.explain.gradients import Precision, agrees_in_bfloat16, by_input, check_precision
 from medfuse.explain.method import Method, Scores, at_least
 from medfuse.explain.supervoxels import supervoxels
 
@@ -26,7 +26,7 @@ class _Ablation(Method):
             return torch.arange(n)[None, :, None].expand_as(given)
         return torch.arange(n)[None]
 
-    def ablate(self, case: CaseLogit, *, batch: int, seed: int) -> Scores:
+    def ablate(self, case: CaseLogit, *, batch: int, precision: Precision, seed: int) -> Scores:
         """Score each input on its own, the others as they are."""
         from captum.attr import FeatureAblation as Captum
 
@@ -37,7 +37,8 @@ class _Ablation(Method):
             alone = case.moving((name,))
             [given] = alone.inputs()
             parts = self.parts(name, alone, given, seed=seed)
-            with torch.inference_mode():
+            rough = precision == "bfloat16" and agrees_in_bfloat16(alone)
+            with alone.frozen(bfloat16=rough), torch.inference_mode():
                 found = Captum(alone).attribute(
                     (given,), baselines=alone.baselines(), feature_mask=(parts,), perturbations_per_eval=batch
                 )
@@ -59,6 +60,8 @@ class Occlusion(_Ablation):
         See `medfuse.explain.supervoxels.supervoxels`.
     batch : int
         Versions of the case computed at once.
+    precision : {"float32", "bfloat16"}
+        See `medfuse.explain.gradients.IntegratedGradients`.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Occlusion(_Ablation):
     edge: float = 4.0
     compactness: float = 0.1
     batch: int = 16
+    precision: Precision = "float32"
 
     explains: ClassVar[tuple[str, ...]] = ("image",)
     draws: ClassVar[bool] = True
@@ -82,6 +86,7 @@ class Occlusion(_Ablation):
         at_least("edge", self.edge, 1.0)
         at_least("compactness", self.compactness, 1e-6)
         at_least("batch", self.batch, 1)
+        check_precision(self.precision)
 
     def parts(self, name: str, case: CaseLogit, given: Tensor, *, seed: int) -> Tensor:
         """Return the number of each voxel's supervoxel."""
@@ -90,7 +95,7 @@ class Occlusion(_Ablation):
 
     def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
         """Score the image."""
-        return self.ablate(case, batch=self.batch, seed=seed)
+        return self.ablate(case, batch=self.batch, precision=self.precision, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ class FeatureAblation(_Ablation):
         Of a block, in voxels.
     batch : int
         Versions of the case computed at once.
+    precision : {"float32", "bfloat16"}
+        See `medfuse.explain.gradients.IntegratedGradients`.
 
     Raises
     ------
@@ -117,12 +124,14 @@ class FeatureAblation(_Ablation):
 
     edge: int = 4
     batch: int = 16
+    precision: Precision = "float32"
 
     explains: ClassVar[tuple[str, ...]] = ("image", "text", "flags")
 
     def __post_init__(self) -> None:
         at_least("edge", self.edge, 1)
         at_least("batch", self.batch, 1)
+        check_precision(self.precision)
 
     def parts(self, name: str, case: CaseLogit, given: Tensor, *, seed: int) -> Tensor:
         """Return the number of each voxel's block, or of each word or flag."""
@@ -135,4 +144,4 @@ class FeatureAblation(_Ablation):
 
     def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
         """Score each input on its own, the others as they are."""
-        return self.ablate(case, batch=self.batch, seed=seed)
+        return self.ablate(case, batch=self.batch, precision=self.precision, seed=seed)

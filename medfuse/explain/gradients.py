@@ -12,7 +12,7 @@ from medfuse.errors import ConfigError
 from medfuse.explain.case_logit import CaseLogit
 from medfuse.explain.method import Method, Scores, at_least, seeded
 
-__all__ = ["GradientShap", "IntegratedGradients", "by_input"]
+__all__ = ["GradientShap", "IntegratedGradients", "Precision", "agrees_in_bfloat16", "by_input", "check_precision"]
 
 AGREEMENT = 0.02
 """Largest error of bfloat16 at either end of the path, as a part of the difference between the ends."""
@@ -56,8 +56,7 @@ class IntegratedGradients(Method):
     def __post_init__(self) -> None:
         at_least("n_steps", self.n_steps, 2)
         at_least("internal_batch", self.internal_batch, 1)
-        if self.precision not in ("float32", "bfloat16"):
-            raise ConfigError("explain.precision", f"found {self.precision!r}", expected="float32 or bfloat16")
+        check_precision(self.precision)
 
     def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
         """Score all that moves at once."""
@@ -126,6 +125,17 @@ class GradientShap(Method):
                 found = explainer.attribute(inputs, baselines=baselines, n_samples=n, stdevs=spreads)
                 total = [have + n * more for have, more in zip(total, found, strict=True)]
         return by_input(case, tuple(tensor / self.n_samples for tensor in total))
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a number format that is none of those to choose from.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise ConfigError("explain.precision", f"found {precision!r}", expected="float32 or bfloat16")
 
 
 def agrees_in_bfloat16(case: CaseLogit) -> bool:

@@ -53,7 +53,7 @@ def build_method(options: Mapping[str, Any], *, explains: str) -> Method:
     Examples
     --------
     >>> build_method({"name": "occlusion", "edge": 6.0}, explains="image")
-    Occlusion(edge=6.0, compactness=0.1, batch=16)
+    Occlusion(edge=6.0, compactness=0.1, batch=16, precision='float32')
     """
     methods = with_entry_points(METHODS, group="medfuse.explain_methods")
     method = build(methods, options, where=f"explain.{explains}_method", given={})

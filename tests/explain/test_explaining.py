@@ -258,8 +258,8 @@ def test_two_methods_divide_two_differences(toy_predictor: Predictor, toy_studie
     options = replace(QUICK, image_method={"name": "occlusion", "edge": 6.0}, text_method={"name": "feature_ablation"})
     explanation = explained(toy_predictor, toy_studies[1], options)
     assert explanation.methods == {
-        "image": "occlusion (edge 6.0, compactness 0.1, batch 16)",
-        "text": "feature ablation (edge 4, batch 16)",
+        "image": "occlusion (edge 6.0, compactness 0.1, batch 16, precision float32)",
+        "text": "feature ablation (edge 4, batch 16, precision float32)",
     }
     assert not any(check.name.startswith("completeness") for check in explanation.trust)
     assert explanation.image_map is not None and explanation.token_scores

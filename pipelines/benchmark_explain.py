@@ -1,0 +1,334 @@
+"""Explaining one case, medfuse against Captum's default calls: the same trained models and case, in one run.
+
+Run it by ``make bench-explain``. Two models are trained on planted balls and words: that of ``configs/lidc.yaml`` on
+boxes of 32^3, and a ResNet-18 on boxes of 64^3. Each method is measured in a process of its own. Ratios are those of
+CPU time, the fastest of some rounds; limits in seconds are on the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from medfuse.config import load_config
+from medfuse.data import Case
+from medfuse.data.prepared import PreparedImage
+from medfuse.data.preprocessing import ImageFacts
+from medfuse.explain import CaseLogit, ExplainOptions, build_method, explain, write_explanation
+from medfuse.explain.feature_maps import recorded_feature_maps
+from medfuse.explain.supervoxels import supervoxels
+from medfuse.inference import Predictor, save_bundle
+from medfuse.tensors import Sample
+from medfuse.training import fit
+from medfuse.types import CaseId, ReportText
+
+COMMAND = "make bench-explain"
+CONFIG = Path("configs/lidc.yaml")
+TEXT = "There is a {} nodule in the right upper lobe. The heart is not enlarged."
+Row = dict[str, object]
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A model that is explained: what it is, its boxes, its training, and its methods' options."""
+
+    name: str
+    edge: int
+    settings: tuple[str, ...]
+    n_cases: int
+    gradients: dict[str, Any]
+    supervoxel: float
+    block: int
+
+
+KINDS = {
+    "resnet18": Kind(
+        "resnet18, 64^3",
+        64,
+        (
+            "model.image_encoder={name: resnet18}",
+            "optim.epochs=5",
+            "optim.batch_size=8",
+            "optim.learning_rate=0.001",
+            "compute.precision=bfloat16",
+        ),
+        64,
+        {"n_steps": 16, "internal_batch": 4, "precision": "bfloat16"},
+        16.0,
+        16,
+    ),
+    "default": Kind("configs/lidc.yaml, 32^3", 32, ("optim.epochs=12",), 160, {"n_steps": 32}, 8.0, 8),
+}
+METHODS = (
+    "integrated_gradients",
+    "gradient_shap",
+    "occlusion",
+    "feature_ablation",
+    "grad_cam",
+    "layer_cam",
+    "hires_cam",
+)
+AIM_SPEED, AIM_MB, AIM_CORRELATION, AIM_S, AIM_GB = 8.0, 300.0, 0.99, 20.0, 2.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        ``--out FILE``, ``--work DIR`` (trained models are kept there), ``--rounds N``, ``--threads N``,
+        ``--models NAME ...``.
+
+    Returns
+    -------
+    int
+        0 if every aim is met, else 1.
+    """
+    parser = argparse.ArgumentParser(prog="benchmark_explain", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--out", type=Path, default=Path("reports/performance/explain.json"))
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark_explain"))
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--models", nargs="*", default=list(KINDS))
+    parser.add_argument("--measure", nargs=3, help="Measure one thing in this process and print it as JSON.")
+    options = parser.parse_args(argv)
+    if options.measure:
+        print(json.dumps(measure(options.work, *options.measure)))
+        return 0
+    rows: list[Row] = []
+    for model in options.models:
+        if not (options.work / model / "model.json").exists():
+            train(model, options.work / model)
+        rows += compare(model, options.work, rounds=options.rounds, threads=options.threads)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return show(rows)
+
+
+def compare(model: str, work: Path, *, rounds: int, threads: int) -> list[Row]:
+    """Measure every method of one model, ours and Captum's default call."""
+
+    def measured(method: str, side: str) -> Figures:
+        command = [sys.executable, "-m", "pipelines.benchmark_explain", "--work", str(work)]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        found: list[Figures] = []
+        for _ in range(rounds):
+            done = subprocess.run(  # noqa: S603 - this very module
+                [*command, "--measure", method, model, side], capture_output=True, text=True, env=environment
+            )
+            if done.returncode:
+                raise SystemExit(f"error: benchmark: {method} failed: {done.stderr[-2000:]}")
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+        return {key: min(one[key] for one in found) for key in found[0]}
+
+    rows, kind = [], KINDS[model]
+    forward = measured("forward", "ours")
+    for method in METHODS:
+        ours, theirs = measured(method, "ours"), measured(method, "captum")
+        speed = AIM_SPEED if (model, method) == ("resnet18", "integrated_gradients") else None
+        name = f"{kind.name}: {method.replace('_', ' ')}"
+        rows.append(row(f"{name}, against Captum's default call", ours["cpu_s"], theirs["cpu_s"], aim=speed))
+        if speed:
+            rows.append(row(f"{name}, extra memory, against 300 MB", ours["mb"], AIM_MB, unit="MB", aim=1))
+            found = rank_correlation(work / model / f"{method}-ours.npy", work / model / f"{method}-captum.npy")
+            off = f"{name}, rank correlation with Captum's: how far from 1, of 0.01 allowed"
+            rows.append(row(off, 1 - found, 1 - AIM_CORRELATION, unit="", aim=1))
+        rows.append(row(f"{name}, extra memory, against Captum's default call", ours["mb"], theirs["mb"], unit="MB"))
+        if method.endswith("cam"):
+            rows.append(row(f"{name}, against two forward passes", ours["cpu_s"], 2 * forward["cpu_s"], aim=1))
+    whole = measured("explain", "ours")
+    what = f"{kind.name}: explanation with all trust checks and page"
+    rows.append(row(f"{what}, against 20 s on the clock", whole["s"], AIM_S, aim=1))
+    rows.append(
+        row(f"{what}, peak memory of the process, against 2 GB", whole["peak_mb"], 1000 * AIM_GB, unit="MB", aim=1)
+    )
+    return rows
+
+
+def measure(work: Path, method: str, model: str, side: str) -> Figures:
+    """Measure one method in this process, after a forward pass that makes what is made once."""
+    predictor = Predictor.load(work / model)
+    sample, text = explained_case(predictor, KINDS[model].edge)
+    case = CaseLogit(predictor, sample, predictor.bundle.targets[0].name).moving(("image",))
+    case.ends()
+    if method == "explain":
+        chosen = {"name": "integrated_gradients", **KINDS[model].gradients}
+        options = ExplainOptions(image_method=chosen, text_method=chosen)
+
+        def run() -> Tensor | None:
+            found = explain(predictor, sample, text=text, affine=np.eye(4), options=options)
+            write_explanation(found, work / model / "pages", provenance={"model": model})
+            return None
+
+    elif method == "forward":
+
+        def run() -> Tensor | None:
+            with torch.inference_mode():
+                return case(*case.inputs())
+
+    else:
+        run = OURS[method](case, KINDS[model]) if side == "ours" else THEIRS[method](case, KINDS[model])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before, cpu, clock = memory("VmRSS"), time.process_time(), time.perf_counter()
+    found = run()
+    figures = {"cpu_s": time.process_time() - cpu, "s": time.perf_counter() - clock}
+    if found is not None:
+        np.save(work / model / f"{method}-{side}.npy", found.numpy())
+    return {**figures, "mb": max(memory("VmHWM") - before, 0.1), "peak_mb": memory("VmHWM")}
+
+
+def ours_by(name: str, options: Callable[[Kind], dict[str, Any]]) -> Callable[[CaseLogit, Kind], Callable[[], Tensor]]:
+    """Return how medfuse scores an image by a method."""
+
+    def prepare(case: CaseLogit, kind: Kind) -> Callable[[], Tensor]:
+        method = build_method({"name": name, **options(kind)}, explains="image")
+        return lambda: method(case)["image"]
+
+    return prepare
+
+
+def captum_gradients(name: str) -> Callable[[CaseLogit, Kind], Callable[[], Tensor]]:
+    """Return a gradient method of Captum as it is called without options."""
+    import captum.attr
+
+    def prepare(case: CaseLogit, _: Kind) -> Callable[[], Tensor]:
+        explainer = getattr(captum.attr, name)(case)
+        return lambda: explainer.attribute(case.inputs(), baselines=case.baselines())[0].detach()[0].sum(dim=0)
+
+    return prepare
+
+
+def captum_ablation(parts: Callable[[Tensor, Kind], Tensor]) -> Callable[[CaseLogit, Kind], Callable[[], Tensor]]:
+    """Return Captum's ablation of the same parts, one at a time."""
+    import captum.attr
+
+    def prepare(case: CaseLogit, kind: Kind) -> Callable[[], Tensor]:
+        [image], baselines = case.inputs(), case.baselines()
+        mask = parts(image[0], kind).expand(image.shape)
+        explainer = captum.attr.FeatureAblation(case)
+        return lambda: (
+            explainer.attribute((image,), baselines=baselines, feature_mask=(mask,))[0].detach()[0].sum(dim=0)
+        )
+
+    return prepare
+
+
+def captum_cam(case: CaseLogit, kind: Kind) -> Callable[[], Tensor]:
+    """Return Captum's Grad-CAM, brought to the image's grid."""
+    import captum.attr
+
+    def run() -> Tensor:
+        with recorded_feature_maps(case) as [tap]:
+            found = captum.attr.LayerGradCam(case, tap).attribute(case.inputs()[0].clone().requires_grad_())
+        size = (kind.edge, kind.edge, kind.edge)
+        return torch.nn.functional.interpolate(found.detach(), size=size, mode="trilinear")[0, 0]
+
+    return run
+
+
+def blocks(_: Tensor, kind: Kind) -> Tensor:
+    """Return the number of each voxel's block."""
+    line = torch.arange(kind.edge) // kind.block
+    n = int(line[-1]) + 1
+    return (line[:, None, None] * n + line[:, None]) * n + line
+
+
+OURS = {
+    "integrated_gradients": ours_by("integrated_gradients", lambda kind: kind.gradients),
+    "gradient_shap": ours_by("gradient_shap", lambda kind: {"n_samples": 5, "internal_batch": 5}),
+    "occlusion": ours_by("occlusion", lambda kind: {"edge": kind.supervoxel, "precision": "bfloat16", "batch": 8}),
+    "feature_ablation": ours_by(
+        "feature_ablation", lambda kind: {"edge": kind.block, "precision": "bfloat16", "batch": 8}
+    ),
+    **{name: ours_by(name, lambda kind: {}) for name in ("grad_cam", "layer_cam", "hires_cam")},
+}
+THEIRS = {
+    "integrated_gradients": captum_gradients("IntegratedGradients"),
+    "gradient_shap": captum_gradients("GradientShap"),
+    "occlusion": captum_ablation(lambda image, kind: supervoxels(image, edge=kind.supervoxel)),
+    "feature_ablation": captum_ablation(blocks),
+    **dict.fromkeys(("grad_cam", "layer_cam", "hires_cam"), captum_cam),
+}
+
+
+def train(model: str, folder: Path) -> None:
+    """Train a model on images of which half show a ball, and reports that say so."""
+    kind = KINDS[model]
+    edge = [kind.edge] * 3
+    config = load_config(CONFIG, overrides=[f"data.image.size={edge}", "attributes=[]", "baselines=[]", *kind.settings])
+    cases = [make_case(number, kind.edge) for number in range(kind.n_cases)]
+    n = kind.n_cases * 3 // 4
+    done = fit(config, train=cases[:n], validation=cases[n:])
+    save_bundle(done.bundle, folder)
+
+
+def make_case(number: int, edge: int) -> Case:
+    """Return a case: noise, and of the odd ones a ball somewhere."""
+    rng = np.random.default_rng(number)
+    image, positive = 0.2 + 0.03 * rng.standard_normal((edge, edge, edge)), number % 2 == 1
+    if positive:
+        centre = rng.uniform(edge / 4, 3 * edge / 4, 3)
+        image[np.linalg.norm(np.moveaxis(np.indices(image.shape), 0, -1) - centre, axis=-1) <= edge / 8] = 0.7
+    stored = np.rint(np.clip(image, 0, 1)[None] * 65535).astype(np.uint16)
+    text = ReportText(TEXT.format("spiculated" if positive else "smooth"))
+    prepared = PreparedImage(stored, ImageFacts("HU"))
+    return Case(
+        CaseId(f"S{number}", "1"), f"P{number}", f"P{number}", prepared, text, {"malignancy": int(positive)}, {}
+    )
+
+
+def explained_case(predictor: Predictor, edge: int) -> tuple[Sample, ReportText]:
+    """Return a positive case that no model has seen."""
+    case = make_case(100_001, edge)
+    text = case.text or ReportText("")
+    preprocessing = predictor.preprocessing
+    tokens, flags = preprocessing.prepare_text(text), preprocessing.prepare_flags(text)
+    return Sample(case.id, image=case.image, token_ids=tokens, flags=flags), text
+
+
+def memory(what: str) -> float:
+    """Return this process's memory, now (VmRSS) or at its peak (VmHWM), MB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1000
+
+
+def rank_correlation(one: Path, other: Path) -> float:
+    """Return Spearman's correlation of two saved maps."""
+    return float(spearmanr(np.load(one).ravel(), np.load(other).ravel()).statistic)
+
+
+def row(name: str, ours: float, theirs: float, *, aim: float | None = None, unit: str = "s") -> Row:
+    """Return one row: how many times faster or smaller ours is."""
+    found: Row = {"name": name, "ours": round(ours, 4), "theirs": round(theirs, 4), "ratio": round(theirs / ours, 4)}
+    return found | {"unit": unit, "command": COMMAND} | ({"aim": aim} if aim else {})
+
+
+def show(rows: Sequence[Row]) -> int:
+    """Print a table; return 1 if a row misses its aim."""
+    missed = 0
+    for found in rows:
+        aim = float(str(found.get("aim", 0)))
+        missed += float(str(found["ratio"])) < aim
+        aimed = f"(aim {aim:g})" if aim else ""
+        figures = f"{found['ours']:>10} {found['theirs']:>10} {found['unit']:<4} x{found['ratio']}"
+        print(f"{found['name']:<100} {figures} {aimed}")
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
