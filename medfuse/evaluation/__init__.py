@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medfuse.evaluation.abstention import AbstentionCurve, abstention_curve
     from medfuse.evaluation.adjustment import adjust
+    from medfuse.evaluation.answers import main_condition
     from medfuse.evaluation.baselines import cross_fitted_logistic, prevalence_baseline
     from medfuse.evaluation.calibration import CalibrationBin, calibrated_loss, calibration_curve, fit_calibration
     from medfuse.evaluation.calibration_figures import calibration_intercept, calibration_slope, ece
@@ -112,6 +113,7 @@ _HOME = {
     "learning_curve": "learning",
     "LearningCurve": "learning",
     "log_loss": "metrics",
+    "main_condition": "answers",
     "mcc": "calls",
     "mcnemar_test": "paired",
     "missing_curve": "missing_modality",
@@ -201,6 +203,7 @@ __all__ = [
     "learning_curve",
     "LearningCurve",
     "log_loss",
+    "main_condition",
     "mcc",
     "mcnemar_test",
     "missing_curve",

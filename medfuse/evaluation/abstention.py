@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medfuse.errors import UsageError
-from medfuse.evaluation.calls import share
 from medfuse.evaluation.inputs import binary_labels, check_level, cluster_codes, finite_scores
+from medfuse.evaluation.proportions import share
 from medfuse.types import Array
 
 __all__ = ["AbstentionCurve", "abstention_curve"]

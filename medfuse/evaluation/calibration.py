@@ -11,8 +11,8 @@ from scipy.special import log_softmax
 
 from medfuse.errors import DataError, LabelError, UsageError
 from medfuse.evaluation.calibration_figures import bins_of
-from medfuse.evaluation.calls import share
 from medfuse.evaluation.inputs import binary_labels, cluster_codes, finite_scores
+from medfuse.evaluation.proportions import share
 from medfuse.types import Array, Estimate
 
 __all__ = [

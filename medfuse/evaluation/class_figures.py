@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medfuse.evaluation.calls import share, wilson_interval
 from medfuse.evaluation.delong import auroc_influence
 from medfuse.evaluation.influence import Influence, Scale, estimate, mean_of, undefined
 from medfuse.evaluation.metrics import auprc_influence
+from medfuse.evaluation.proportions import share, wilson_interval
 from medfuse.types import Array, Estimate
 
 __all__ = ["class_figures", "confusion_matrix", "macro_area", "quadratic_kappa", "table_influence"]

@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from medfuse.errors import LabelError, ManifestError, UsageError
-from medfuse.evaluation.abstention import abstention_curve
-from medfuse.evaluation.baselines import prevalence_baseline
-from medfuse.evaluation.calibration import calibration_curve
+from medfuse.errors import ManifestError
+from medfuse.evaluation.answers import SINGLE, Answers, answers_of, main_condition
 from medfuse.evaluation.calibration_figures import calibration_intercept, calibration_slope, ece
 from medfuse.evaluation.calls import call_figures
-from medfuse.evaluation.decision import decision_curve
+from medfuse.evaluation.curves import curves_of
 from medfuse.evaluation.delong import auroc, delong_test
-from medfuse.evaluation.evaluation import METRICS, Curves, Evaluation
-from medfuse.evaluation.metrics import auprc, brier, log_loss, score_steps
+from medfuse.evaluation.evaluation import METRICS, Evaluation
+from medfuse.evaluation.metrics import auprc, brier, log_loss
 from medfuse.evaluation.missing_modality import MissingPoint, missing_curve
 from medfuse.evaluation.model_comparison import holm
-from medfuse.evaluation.operating_points import cuts_of, operating_points
+from medfuse.evaluation.operating_points import operating_points
 from medfuse.evaluation.paired import PairedCases, detectable_difference, paired_tests
-from medfuse.evaluation.plan import EvaluationPlan, OperatingRule
-from medfuse.evaluation.predictions import CaseTable, case_table, check_predictions, is_positive
+from medfuse.evaluation.plan import EvaluationPlan
+from medfuse.evaluation.predictions import CaseTable, case_table, check_predictions
 from medfuse.evaluation.subgroups import SubgroupCases, SubgroupFactor, subgroup_factors
 from medfuse.evaluation.validation import check_promises
-from medfuse.types import Array, Comparison, Estimate
+from medfuse.types import Comparison, Estimate
 
-__all__ = ["SINGLE", "evaluate", "evaluate_class", "main_condition", "split_rows"]
-
-SINGLE = ("image", "text", "table")
-MOST_POINTS = 2000
-_BASELINE = "baseline_"
-_RESERVED = frozenset({"lift", *(name for name in Evaluation.__slots__ if name not in ("metrics", "baselines"))})
-Codes = NDArray[np.intp]
-
-
-class Answers(NamedTuple):
-    """What every figure of one set of cases rests on: cases, answers by condition, cuts of each, and patients."""
-
-    cases: CaseTable
-    conditions: dict[str, Array]
-    others: dict[str, Array]
-    cuts: dict[str, dict[OperatingRule, Array]]
-    codes: Codes
-    clusters: Codes | None
-
-    def answer(self, name: str) -> Array:
-        """Return the probabilities of a condition or baseline."""
-        return self.conditions[name] if name in self.conditions else self.others[name]
-
-    def cut(self, name: str) -> Array | float:
-        """Return the locked threshold of each case; of a baseline a half."""
-        return next(iter(self.cuts[name].values())) if name in self.cuts else 0.5
-
-    def calls(self, name: str) -> NDArray[np.bool_]:
-        """Return what is called positive at the locked threshold."""
-        return np.asarray(self.answer(name) >= self.cut(name))
+__all__ = ["evaluate", "evaluate_class", "split_rows"]
 
 
 def evaluate(
@@ -149,12 +116,8 @@ def evaluate_class(
     LabelError, DataError, UsageError
         As `evaluate`.
     """
-    cases, conditions, others = _with_baselines(cases, baselines or {}, given=plan.thresholds)
-    rows = _validation_rows(cases, validation)
-    codes = pd.factorize(cases.patients)[0].astype(np.intp)
-    clusters = codes if int(codes.max()) + 1 < codes.size else None
-    cuts = {name: cuts_of(cases, name, rows, plan) for name in conditions}
-    answers = Answers(cases, conditions, others, cuts, codes, clusters)
+    answers = answers_of(cases, validation, plan, baselines=baselines or {})
+    cases, rows, conditions, others, cuts, codes, clusters = answers
     figures = {name: _figures(answers, name, level=plan.level) for name in (*conditions, *others)}
     points = {
         name: operating_points(cases, p, cuts[name], level=plan.level, clusters=clusters)
@@ -183,7 +146,7 @@ def evaluate_class(
         comparisons=comparisons,
         better_single=better,
         thresholds={name: found[0].words for name, found in points.items()},
-        curves={name: _curves(answers, name, level=plan.level) for name in (*conditions, *others)},
+        curves={name: curves_of(answers, name, level=plan.level) for name in (*conditions, *others)},
         notes=(*cases.notes, *_fold_notes(cases)),
         operating_points=points,
         paired={name: paired_tests(_pair(answers, name), plan) for name in tested},
@@ -225,65 +188,6 @@ def split_rows(table: pd.DataFrame, name: str) -> pd.DataFrame:
             "predictions split", f"found {len(splits)} splits, none 'test'", expected="rows of split 'test'"
         )
     return table[table["split"] == name]
-
-
-def main_condition(conditions: Sequence[str]) -> str:
-    """Return the condition that an evaluation is about: fused if there, else the first.
-
-    Examples
-    --------
-    >>> main_condition(["image", "text", "fused"]), main_condition(["model"])
-    ('fused', 'model')
-    """
-    return "fused" if "fused" in conditions else conditions[0]
-
-
-def _with_baselines(
-    cases: CaseTable, given_baselines: Mapping[str, pd.Series], *, given: Mapping[str, float]
-) -> tuple[CaseTable, dict[str, Array], dict[str, Array]]:
-    """Keep the cases that every baseline knows; return answers by condition and by baseline."""
-    table = cases.probabilities
-    names = [str(name) for name in table.columns]
-    rivals = {name.removeprefix(_BASELINE): table[name] for name in names if name.startswith(_BASELINE)}
-    conditions = sorted((n for n in names if not n.startswith(_BASELINE)), key=lambda name: (_place(name), name))
-    rivals |= given_baselines
-    _check_names(conditions, given, rivals)
-    found = {name: series.rename(index=str).reindex(table.index) for name, series in rivals.items()}
-    known = np.ones(len(table), dtype=bool)
-    for series in found.values():
-        known &= series.notna().to_numpy()
-    if not known.any():
-        raise LabelError("baselines", "found no case that every baseline knows", expected="the same case_id")
-    if not known.all():
-        cases = cases.keep(known, why="unknown_to_baseline")
-    answers = {name: cases.probabilities[name].to_numpy(dtype=np.float64) for name in conditions}
-    others = {name: series.to_numpy(dtype=np.float64)[known] for name, series in found.items()}
-    return cases, answers, others | {"prevalence": prevalence_baseline(cases.labels)}
-
-
-def _check_names(conditions: list[str], thresholds: Mapping[str, float], baselines: Mapping[str, pd.Series]) -> None:
-    for name in (*conditions, *baselines):
-        if name in _RESERVED:
-            raise UsageError(
-                "condition or baseline", f"found the name {name!r}", expected="one not used by metrics.json"
-            )
-    if clash := set(conditions) & set(baselines):
-        raise UsageError("baselines", f"found {sorted(clash)} among the conditions too", expected="another name")
-    if unknown := set(thresholds) - set(conditions):
-        raise UsageError("thresholds", f"found {sorted(unknown)}", expected=f"among the conditions {conditions}")
-
-
-def _validation_rows(cases: CaseTable, validation: pd.DataFrame) -> pd.DataFrame:
-    """Labelled validation rows of the cases' class, with a column that says which are positive."""
-    rows = validation[validation["target"] == cases.target]
-    rows = rows.assign(positive=is_positive(rows, cases.positive)) if len(rows) else rows.assign(positive=False)
-    return rows[(rows["class"] == cases.positive) & rows["label"].notna()]
-
-
-def _place(condition: str) -> int:
-    """Order in which a reader expects conditions: single modalities, fused, then controls."""
-    order = (*SINGLE, "fused")
-    return order.index(condition) if condition in order else len(order)
 
 
 def _figures(answers: Answers, name: str, *, level: float) -> dict[str, Estimate]:
@@ -373,25 +277,3 @@ def _fold_notes(cases: CaseTable) -> tuple[str, ...]:
         f"Predictions of {n_folds} folds are pooled. The intervals do not hold the change from one training "
         "run to the next.",
     )
-
-
-def _curves(answers: Answers, name: str, *, level: float) -> Curves:
-    labels, p, clusters = answers.cases.labels, answers.answer(name), answers.clusters
-    cut = answers.cut(name)
-    hits, called = score_steps(labels, p)
-    recall, false_rate = hits / labels.sum(), (called - hits) / (~labels).sum()
-    return Curves(
-        *_thin(np.append(0.0, false_rate), np.append(0.0, recall)),
-        calibration_curve(labels, p, level=level, clusters=clusters),
-        *_thin(recall, hits / called),
-        decision_curve(labels, p, level=level, clusters=clusters),
-        abstention_curve(labels, p, threshold=cut, level=level, clusters=clusters),
-    )
-
-
-def _thin(x: Array, y: Array) -> tuple[Array, Array]:
-    """Keep at most ``MOST_POINTS`` of a curve, both ends among them."""
-    if x.size <= MOST_POINTS:
-        return x, y
-    kept = np.linspace(0, x.size - 1, MOST_POINTS).round().astype(np.intp)
-    return x[kept], y[kept]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from medfuse.errors import ManifestError, UsageError
+from medfuse.evaluation.answers import main_condition
 from medfuse.evaluation.delong import auroc, delong_test
-from medfuse.evaluation.evaluating import main_condition, split_rows
+from medfuse.evaluation.evaluating import split_rows
 from medfuse.evaluation.predictions import case_table, check_predictions
 from medfuse.types import Comparison, Estimate
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from medfuse.evaluation.calls import wilson_interval
 from medfuse.evaluation.influence import Influence, estimate
 from medfuse.evaluation.inputs import binary_labels, check_level, cluster_codes, finite_scores, two_class_labels
+from medfuse.evaluation.proportions import wilson_interval
 from medfuse.types import Array, Estimate
 
 __all__ = ["auprc", "auprc_influence", "brier", "loss_influence", "log_loss", "score_steps"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfuse.errors import LabelError, ManifestError, nearest_name
+from medfuse.evaluation.labels import as_texts, is_positive
 
 __all__ = [
     "COLUMNS",
@@ -18,8 +19,6 @@ __all__ = [
     "CaseTable",
     "case_table",
     "check_predictions",
-    "is_positive",
-    "label_values",
     "left_out_notes",
     "read_free_columns",
     "read_predictions",
@@ -132,7 +131,7 @@ def read_free_columns(path: str | Path) -> pd.DataFrame:
     table = _read_table(Path(path))
     if "case_id" not in table.columns:
         raise ManifestError(Path(path).name, "found no column 'case_id'", expected=", ".join(REQUIRED))
-    table = table.assign(case_id=_texts(table["case_id"])).drop_duplicates("case_id").set_index("case_id")
+    table = table.assign(case_id=as_texts(table["case_id"])).drop_duplicates("case_id").set_index("case_id")
     return table[[name for name in table.columns if name not in COLUMNS]]
 
 
@@ -179,13 +178,13 @@ def check_predictions(table: pd.DataFrame, *, where: str = "predictions") -> pd.
     for name in COLUMNS:
         filled[name] = table[name].to_numpy() if name in table.columns else ""
     for name in _TEXT:
-        filled[name] = _texts(filled[name]) if name in table.columns else ""
+        filled[name] = as_texts(filled[name]) if name in table.columns else ""
     number = pd.to_numeric(filled["probability"], errors="coerce").to_numpy(dtype=np.float64)
     _refuse_rows(where, "case_id", filled["case_id"].to_numpy() == "", "an empty value", "an id")
     _refuse_rows(where, "probability", ~np.isfinite(number), "no finite number", "a probability")
     _refuse_rows(where, "probability", (number < 0) | (number > 1), "a value outside [0, 1]", "a probability")
     filled["probability"] = number
-    labels = _texts(filled["label"])
+    labels = as_texts(filled["label"])
     filled["label"] = labels.where(labels != "", None)
     filled["condition"] = filled["condition"].replace("", "model")
     filled["patient_key"] = filled["patient_key"].where(filled["patient_key"] != "", filled["case_id"])
@@ -274,52 +273,6 @@ def case_table(table: pd.DataFrame, *, target: str | None = None, positive: str 
     )
 
 
-def is_positive(rows: pd.DataFrame, positive: str) -> NDArray[np.bool_]:
-    """Return whether each row's case is of its row's class.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of one target, as `check_predictions` returns them. A label is 1 where the case is of the row's class, or the
-        name of the case's class.
-    positive : str
-        Class of most interest: the one that two names are told apart by where rows of one class are given.
-
-    Returns
-    -------
-    ndarray of bool, shape (rows,)
-        False where the label is unknown.
-
-    Raises
-    ------
-    LabelError
-        If labels are neither.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"case_id": ["a", "a"], "class": ["no", "yes"], "label": ["yes", "yes"]})
-    >>> is_positive(rows, "yes").tolist()
-    [False, True]
-    """
-    known = rows["label"].notna().to_numpy()
-    found = np.zeros(len(rows), dtype=bool)
-    if not known.any():
-        return found
-    labels, classes = rows["label"][known], rows["class"][known]
-    names, used = set(classes.unique()), set(labels.unique())
-    # Classes called 0 and 1 look like marks; but of one case, marks differ between classes and its name does not.
-    is_name = (
-        len(names) > 1
-        and used <= names
-        and (not used <= {"0", "1"} or bool((labels.groupby(rows["case_id"][known]).nunique() == 1).all()))
-    )
-    if is_name:
-        found[known] = (labels == classes).to_numpy()
-    else:
-        found[known] = label_values(labels.tolist(), positive)
-    return found
-
-
 def left_out_notes(left_out: Mapping[str, int]) -> tuple[str, ...]:
     """Say how many cases were left out, and why.
 
@@ -331,38 +284,6 @@ def left_out_notes(left_out: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(f"{n} case{'s' if n > 1 else ''} left out: {_WHY[why]}." for why, n in left_out.items() if n)
 
 
-def label_values(labels: Sequence[str], positive: str) -> NDArray[np.bool_]:
-    """Return labels as booleans.
-
-    Parameters
-    ----------
-    labels : sequence of str
-        ``"0"`` and ``"1"``, or class names.
-    positive : str
-        Name of the positive class.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-
-    Raises
-    ------
-    LabelError
-        If class names are given without the positive one.
-
-    Examples
-    --------
-    >>> label_values(["benign", "malignant"], "malignant").tolist()
-    [False, True]
-    """
-    if set(labels) <= {"0", "1"}:
-        return np.array([label == "1" for label in labels])
-    if len(set(labels)) > 2 or (positive and positive not in labels) or not positive:
-        found = f"found {len(set(labels))} different labels and positive class {positive!r}"
-        raise LabelError("predictions label", found, expected="0 and 1, or two class names with a column class")
-    return np.array([label == positive for label in labels])
-
-
 def _one_of(names: list[str], chosen: str | None, column: str) -> str:
     if chosen is None and len(names) == 1:
         return names[0]
@@ -370,26 +291,6 @@ def _one_of(names: list[str], chosen: str | None, column: str) -> str:
         found = "found several and none chosen" if chosen is None else f"found no {chosen!r}"
         raise ManifestError(f"predictions {column}", found, expected=nearest_name(chosen or "", names))
     return chosen
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    """Turn cells into text, each different one once."""
-    if column.dtype.kind in "iu":
-        return column.astype(str)
-    codes, different = pd.factorize(column, use_na_sentinel=False)
-    return pd.Series(np.array([_as_text(value) for value in different], dtype=object)[codes], index=column.index)
-
-
-def _as_text(value: object) -> str:
-    """Turn a cell into text; 1, 1.0, True and "1" are one label."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    if isinstance(value, (bool, np.bool_)):
-        return str(int(value))
-    if isinstance(value, (float, np.floating)):
-        return "" if np.isnan(value) else f"{value:g}"
-    text = str(value).strip()
-    return text[:-2] if text in ("0.0", "1.0") else text
 
 
 def _read_table(path: Path) -> pd.DataFrame:

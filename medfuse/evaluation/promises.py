@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medfuse.errors import DataError
-from medfuse.evaluation.calls import share
 from medfuse.evaluation.inputs import binary_labels, check_level, class_indices, cluster_codes, finite_scores
+from medfuse.evaluation.proportions import share
 from medfuse.types import Estimate
 
 __all__ = ["IntervalFigures", "SetFigures", "interval_figures", "set_figures"]

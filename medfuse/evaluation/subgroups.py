@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from medfuse.errors import ManifestError
-from medfuse.evaluation.calls import call_figures, effective_n
+from medfuse.evaluation.calls import call_figures
 from medfuse.evaluation.delong import auroc, auroc_influence
 from medfuse.evaluation.inputs import check_level
 from medfuse.evaluation.metrics import brier
 from medfuse.evaluation.model_comparison import holm
+from medfuse.evaluation.proportions import effective_n
 from medfuse.types import Array, Estimate
 
 __all__ = ["Subgroup", "SubgroupCases", "SubgroupFactor", "subgroup_factor", "subgroup_factors"]

@@ -11,13 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfuse.errors import LabelError, ManifestError
+from medfuse.evaluation.answers import SINGLE
 from medfuse.evaluation.class_figures import class_figures, confusion_matrix, macro_area
 from medfuse.evaluation.conformal import conformal_sets, fit_conformal
-from medfuse.evaluation.evaluating import SINGLE, evaluate_class, split_rows
+from medfuse.evaluation.evaluating import evaluate_class, split_rows
 from medfuse.evaluation.evaluation import Evaluation, TargetEvaluation
 from medfuse.evaluation.influence import compare, estimate
+from medfuse.evaluation.labels import is_positive
 from medfuse.evaluation.plan import EvaluationPlan
-from medfuse.evaluation.predictions import CaseTable, case_table, check_predictions, is_positive
+from medfuse.evaluation.predictions import CaseTable, case_table, check_predictions
 from medfuse.evaluation.promises import SetFigures, set_figures
 from medfuse.evaluation.validation import rows_by_fold
 from medfuse.types import Array, Comparison, Estimate, Target

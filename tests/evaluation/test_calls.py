@@ -10,7 +10,8 @@ from scipy.stats import binomtest
 from sklearn import metrics as reference
 
 from medfuse.evaluation import accuracy, f1, sensitivity, specificity
-from medfuse.evaluation.calls import CALL_FIGURES, call_figures, confusion_of, mcc_influence, wilson_interval
+from medfuse.evaluation.calls import CALL_FIGURES, call_figures, confusion_of, mcc_influence
+from medfuse.evaluation.proportions import wilson_interval
 
 cases = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 
