@@ -37,7 +37,8 @@ class DicomResults:
         Signed attribution a voxel, on the source's grid or a box of it; see
         `medfuse.reporting.dicom_results_grid.on_grid`. Nothing but finite numbers.
     contour : Volume, optional
-        bool: where the map is high, on the source's grid or a box of it.
+        Where the map is high, on the source's grid or a box of it: 1 (or True) where it speaks for the last class of
+        the first prediction, 2 where against it, else 0.
     contour_share : float
         Of the map's peak, at which the contour was drawn.
     method : str
@@ -93,7 +94,7 @@ def write_dicom_results(
     GeometryError
         If map or contour is not on the source's grid, or a frame as written lies more than 0.001 mm beside it.
     PixelError
-        If the map holds something else than finite numbers.
+        If the map holds something else than finite numbers, or the contour other labels.
     DataError
         If the page is neither PDF nor PNG, or an object does not read back as it was written.
     """
@@ -119,7 +120,9 @@ def _encoded(results: DicomResults, source: SourceSeries, created: datetime | No
     """Return the objects by their files' names, each checked."""
     prediction = results.predictions[0]
     stamp = stamp_of(source, prediction.case, prediction.model_id, created)
-    contour = None if results.contour is None else Contour(results.contour, results.contour_share, results.method)
+    contour = None
+    if results.contour is not None:
+        contour = Contour(results.contour, results.contour_share, results.method, prediction.classes[-1])
     segmentation = None if contour is None else build_segmentation(stamp, contour)
     found_map = None if results.saliency is None else build_parametric_map(stamp, results.saliency, results.method)
     placed = segmentation or found_map

@@ -25,10 +25,11 @@ SPATIAL_CONCEPT = Code("309825002", "SCT", "Spatial and Relational Concept")
 MAP_REGION = Code("map-region", PRIVATE_SCHEME, "Region where an attribution map is high")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 NO_UNITS = Code("1", "UCUM", "no units")
+SIDES = {1: "for {}", 2: "against {}"}
 SEGMENTED = ("113076", "DCM", "Segmentation")
 EXPLAINED = ("130401", "DCM", "Visual explanation")
-COLOUR = (100.0, 220.0, 70.0)
-"""R, G and B that a viewer is asked to draw the contour in."""
+COLOURS = {1: (255, 159, 28), 2: (94, 200, 255)}
+"""R, G and B that a viewer is asked to draw each side in: those of the page."""
 
 
 class Contour(NamedTuple):
@@ -36,17 +37,28 @@ class Contour(NamedTuple):
 
     Parameters
     ----------
-    mask : Volume
-        bool, on the source's grid or a box of it.
+    labels : Volume
+        On the source's grid or a box of it: 1 (or True) where the map speaks for a class, 2 where against it, else 0.
     share : float
         Of the map's peak, at which it was drawn.
     method : str
         That made the map.
+    speaks_for : str
+        Name of the class.
     """
 
-    mask: Volume
+    labels: Volume
     share: float
     method: str
+    speaks_for: str
+
+    def parts(self) -> list[int]:
+        """Return the labels that are there, 1 and 2: a segment each, in this order."""
+        return [label for label in SIDES if bool((self.labels.voxels == label).any())]
+
+    def side(self, label: int) -> str:
+        """Say what a label means."""
+        return SIDES[label].format(self.speaks_for)
 
 
 class Placed(NamedTuple):
@@ -68,13 +80,15 @@ def build_segmentation(stamp: Stamp, contour: Contour) -> Placed | None:
     Returns
     -------
     Placed or None
-        A binary `highdicom.seg.Segmentation` of one segment, a frame for each slice with a voxel in it, as large as
-        the source's; None if the contour holds no voxel.
+        A binary `highdicom.seg.Segmentation` of one segment for each of `Contour.parts`, a frame for each slice with
+        a voxel of it, as large as the source's; None if the contour holds no voxel.
 
     Raises
     ------
     GeometryError
         If the contour is not on the source's grid.
+    PixelError
+        If it holds other labels.
 
     Notes
     -----
@@ -82,36 +96,24 @@ def build_segmentation(stamp: Stamp, contour: Contour) -> Placed | None:
     """
     import highdicom as hd
 
-    source, mask = stamp.source, contour.mask
-    i, j, k = grid_offset(mask, source.affine, source.shape, where="contour")
-    used = np.flatnonzero(mask.voxels.any(axis=(0, 1)))
-    if not len(used):
+    source, labels = stamp.source, contour.labels
+    i, j, k = grid_offset(labels, source.affine, source.shape, where="contour")
+    parts = contour.parts()
+    if not np.isin(labels.voxels, (0, *parts)).all():
+        raise PixelError("contour", "found labels that are none", expected="0, 1 and 2")
+    if not parts:
         return None
+    used = np.flatnonzero(labels.voxels.any(axis=(0, 1)))
     columns, rows, _ = source.shape
+    width, height, _ = labels.shape
     planes = np.zeros((len(used), rows, columns), dtype=np.uint8)
-    width, height, _ = mask.shape
-    planes[:, j : j + height, i : i + width] = mask.voxels[:, :, used].transpose(2, 1, 0)
-    algorithm = hd.AlgorithmIdentificationSequence(
-        name="medfuse",
-        version=__version__,
-        family=_coded(ARTIFICIAL_INTELLIGENCE),
-        parameters={"model": stamp.model_id, "map": contour.method, "share of peak": f"{contour.share:g}"},
-    )
-    segment = hd.seg.SegmentDescription(
-        segment_number=1,
-        segment_label=f"{contour.share:.0%} of the map's peak",
-        segmented_property_category=_coded(SPATIAL_CONCEPT),
-        segmented_property_type=_coded(MAP_REGION),
-        algorithm_type="AUTOMATIC",
-        algorithm_identification=algorithm,
-        tracking_uid=stamp.tracking_uid(),
-        tracking_id=f"lesion {stamp.case.lesion_id}"[:64],
-        display_color=hd.color.CIELabColor.from_rgb(*COLOUR),
-    )
+    for number, label in enumerate(parts, start=1):
+        inside = (labels.voxels[:, :, used] == label).transpose(2, 1, 0)
+        planes[:, j : j + height, i : i + width] += inside * np.uint8(number)
     segmentation = hd.seg.Segmentation(
         pixel_array=planes,
         segmentation_type="BINARY",
-        segment_descriptions=[segment],
+        segment_descriptions=[_segment(stamp, contour, number, label) for number, label in enumerate(parts, start=1)],
         content_label="MEDFUSE_CONTOUR",
         content_description="Where the attribution map is high; no outline of a lesion"[:64],
         **_geometry(stamp, (0, 0), [k + int(n) for n in used]),
@@ -119,6 +121,28 @@ def build_segmentation(stamp: Stamp, contour: Contour) -> Placed | None:
     )
     segmentation.ContentQualification = "RESEARCH"
     return _finished(segmentation, stamp, (0, 0), derivation=SEGMENTED, same_grid=True)
+
+
+def _segment(stamp: Stamp, contour: Contour, number: int, label: int) -> Any:
+    import highdicom as hd
+
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name="medfuse",
+        version=__version__,
+        family=_coded(ARTIFICIAL_INTELLIGENCE),
+        parameters={"model": stamp.model_id, "map": contour.method, "share of peak": f"{contour.share:g}"},
+    )
+    return hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=f"{contour.side(label)}, from {contour.share:.0%} of the peak"[:64],
+        segmented_property_category=_coded(SPATIAL_CONCEPT),
+        segmented_property_type=_coded(MAP_REGION),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+        tracking_uid=stamp.tracking_uid(),
+        tracking_id=f"lesion {stamp.case.lesion_id}"[:64],
+        display_color=hd.color.CIELabColor.from_rgb(*COLOURS[label]),
+    )
 
 
 def build_parametric_map(stamp: Stamp, saliency: Volume, method: str) -> Placed | None:

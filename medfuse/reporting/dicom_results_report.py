@@ -35,6 +35,7 @@ INTERVAL_HIGH = Code("interval-high", PRIVATE_SCHEME, "Upper end of the interval
 THRESHOLD = Code("threshold", PRIVATE_SCHEME, "Threshold chosen on validation cases")
 COVERAGE = Code("set-coverage", PRIVATE_SCHEME, "Share of sets promised to hold the true class")
 SHARE = Code("share-of-peak", PRIVATE_SCHEME, "Share of the map's peak at the contour")
+SPEAKS = Code("speaks", PRIVATE_SCHEME, "The map speaks")
 CALLED = Code("class-called", PRIVATE_SCHEME, "Class called")
 IN_SET = Code("in-set", PRIVATE_SCHEME, "Class in the prediction set")
 NO_CLASS = Code("empty-set", PRIVATE_SCHEME, "None: the prediction set is empty")
@@ -79,8 +80,9 @@ def build_report(
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     groups = [_answer(stamp, prediction, images) for prediction in predictions]
+    regions = []
     if segmentation is not None and contour is not None:
-        groups.append(_region(stamp, segmentation, images, contour))
+        regions = [_region(stamp, segmentation, number, images, contour) for number in range(len(contour.parts()))]
     if parametric_map is not None:
         shown = hd.sr.ImageContentItem(
             name=_coded(VISUAL_EXPLANATION),
@@ -88,12 +90,12 @@ def build_report(
             referenced_sop_instance_uid=parametric_map.SOPInstanceUID,
             relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
         )
-        # Of the region if there is one, else of the answer that the map explains. Source: TID 1411, row 4b.
-        groups[-1 if segmentation is not None else 0][0].ContentSequence.append(shown)
+        # Of the first region if there is one, else of the answer that the map explains. Source: TID 1411, row 4b.
+        (regions or groups)[0][0].ContentSequence.append(shown)
     content = hd.sr.MeasurementReport(
         observation_context=_observer(stamp),
         procedure_reported=_coded(procedure_code(stamp.source.modality)),
-        imaging_measurements=groups,
+        imaging_measurements=groups + regions,
     )
     content[0].ContentSequence.append(
         hd.sr.TextContentItem(
@@ -179,22 +181,23 @@ def _evaluations(prediction: Prediction) -> Iterable[tuple[Code, Code]]:
         yield INPUT_USED, private("input", modality, modality)
 
 
-def _region(stamp: Stamp, segmentation: Any, images: Sequence[ImageReference], contour: Contour) -> Any:
-    """Return the group of the region where the map is high."""
+def _region(stamp: Stamp, segmentation: Any, index: int, images: Sequence[ImageReference], contour: Contour) -> Any:
+    """Return the group of a region where the map is high."""
     import highdicom as hd
 
     # highdicom's ReferencedSegment.from_segmentation fails on a segmentation of one segment.
     segment = hd.sr.ReferencedSegment(
         segmentation.SOPClassUID,
         segmentation.SOPInstanceUID,
-        1,
+        index + 1,
         source_images=[
             hd.sr.SourceImageForSegmentation(class_uid, instance_uid, list(frames) or None)
             for class_uid, instance_uid, frames in images
         ],
     )
-    voxel_mm3 = abs(float(np.linalg.det(contour.mask.affine[:3, :3])))
-    volume_mm3 = float(np.count_nonzero(contour.mask.voxels)) * voxel_mm3
+    label = contour.parts()[index]
+    voxel_mm3 = abs(float(np.linalg.det(contour.labels.affine[:3, :3])))
+    volume_mm3 = float(np.count_nonzero(contour.labels.voxels == label)) * voxel_mm3
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(stamp),
         referenced_segment=segment,
@@ -203,6 +206,9 @@ def _region(stamp: Stamp, segmentation: Any, images: Sequence[ImageReference], c
         measurements=[
             _measured(VOLUME, round(volume_mm3, 3), CUBIC_MM),
             _measured(SHARE, _percent(contour.share), PERCENT),
+        ],
+        qualitative_evaluations=[
+            hd.sr.QualitativeEvaluation(_coded(SPEAKS), _coded(private("speaks", str(label), contour.side(label))))
         ],
     )
 

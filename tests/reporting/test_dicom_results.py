@@ -275,6 +275,8 @@ def spoiled(
     yield replace(good, saliency=shifted(good.saliency, 0.01)), GeometryError, "beside those of the series"
     yield replace(good, contour=shifted(good.contour, -0.01)), GeometryError, "beside those of the series"
     yield replace(good, contour=shifted(good.contour, 0.7 * 3)), GeometryError, "outside the series"
+    assert good.contour is not None
+    yield replace(good, contour=Volume(good.contour.voxels * 3, source.affine)), PixelError, "labels that are none"
     yield replace(good, page=b"<html>"), DataError, "neither PDF nor PNG"
     yield replace(good, page=page_bytes("png")[:60]), DataError, "cannot be decoded"
 
