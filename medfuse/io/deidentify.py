@@ -19,6 +19,7 @@ from medfuse.io.deidentify_dataset import clean_dataset
 from medfuse.io.deidentify_elements import RawFile, encode_file, read_raw
 from medfuse.io.deidentify_identity import Identity, identity_of, text_of
 from medfuse.io.deidentify_table import EDITION, methods
+from medfuse.io.dicom_start import read_start
 from medfuse.io.files import input_files, is_archive
 from medfuse.io.inflating import open_with_head
 from medfuse.io.pseudonyms import Pseudonymizer
@@ -184,9 +185,10 @@ def _deidentify_file(
 def _read(path: Path) -> RawFile | None:
     file, head = open_with_head(path)
     with file:
-        raw = read_raw(file, head)
-    if raw is None or text_of(raw.elements, "SOPClassUID") == DIRECTORY or b"\0" + DIRECTORY.encode() in head[:400]:
-        return None
+        start = read_start(head)
+        if start is None or start.sop_class == DIRECTORY:
+            return None
+        raw = read_raw(file, start)
     _check(raw)
     return raw
 

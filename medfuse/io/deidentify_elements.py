@@ -14,7 +14,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from medfuse.errors import DataError, PixelError
 from medfuse.io.dicom_elements import ITEM, LONG, SEQUENCE_END, SHORT, UNDEFINED_LENGTH
-from medfuse.io.dicom_start import read_start
+from medfuse.io.dicom_start import FileStart
 from medfuse.io.pydicom_reading import READ_ERRORS, quiet_pydicom, read_dataset
 from medfuse.io.transfer_syntaxes import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, UNCOMPRESSED
 
@@ -27,6 +27,7 @@ AMBIGUOUS = "US or SS"
 """Stands for every VR that depends on another attribute: its bytes stay as they are."""
 
 MAX_SHORT = 0xFFFF
+ELEMENT_BYTES = 8
 IMPLEMENTATION_UID = "2.25.50538842500077738795664275610775506573"
 IMPLEMENTATION_NAME = "MEDFUSE"
 
@@ -72,33 +73,30 @@ class RawFile:
         return self.syntax != EXPLICIT_BIG
 
 
-def read_raw(file: BinaryIO, head: bytes) -> RawFile | None:
+def read_raw(file: BinaryIO, start: FileStart) -> RawFile:
     """Read a DICOM file.
 
     Parameters
     ----------
     file : BinaryIO
         As `medfuse.io.inflating.open_with_head` gives it.
-    head : bytes
-        Its first bytes.
+    start : FileStart
+        How it is written.
 
     Returns
     -------
-    RawFile or None
-        None if it is no DICOM file.
+    RawFile
 
     Raises
     ------
     DataError
         If it cannot be read whole.
     """
-    start = read_start(head)
-    if start is None:
-        return None
     file.seek(0)
+    watched = _Watched(file)
     try:
         with quiet_pydicom():
-            dataset = read_dataset(file, None)
+            dataset = read_dataset(watched, None)  # type: ignore[arg-type]
             is_little = bool(dataset.original_encoding[1])
             elements = _elements(dataset)
         end = file.tell()
@@ -106,9 +104,24 @@ def read_raw(file: BinaryIO, head: bytes) -> RawFile | None:
         is_explicit = file.read(6)[4:] in SHORT | LONG  # whatever the file says of itself
         file.seek(end)
         pixels = _pixel_element(file, is_little=is_little, is_explicit=is_explicit)
+        if not pixels and 0 < len(watched.rest.rstrip(b"\0")) < ELEMENT_BYTES:
+            raise EOFError
     except READ_ERRORS as error:
         raise DataError(WHERE, f"cannot be read ({type(error).__name__})", expected="a whole DICOM file") from error
     return RawFile(elements, pixels, _syntax(start.syntax, is_explicit=is_explicit, is_little=is_little))
+
+
+class _Watched:
+    """A file that remembers what it gave when it was asked for more: pydicom takes a cut element for the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.rest = file, b""
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.rest = data if len(data) < size else b""
+        return data
 
 
 def _syntax(named: str, *, is_explicit: bool, is_little: bool) -> str:

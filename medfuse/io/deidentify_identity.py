@@ -7,6 +7,7 @@ import hmac
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import tag_for_keyword
@@ -49,37 +50,37 @@ class Identity:
         By which the patient's dates move.
     words : frozenset of str
         In lower case, of their names and ids and of the other persons the file names.
+    spelled : tuple of bytes
+        Those of the words that no file holds by chance, as bytes in lower case.
     """
 
     names: Pseudonymizer
     pseudonym: str
     shift_days: int
     words: frozenset[str] = field(repr=False)
+    spelled: tuple[bytes, ...] = field(repr=False)
 
     def uid(self, uid: str) -> str:
         """Return what stands for a UID."""
         return mapped_uid(self.names, uid)
 
     def is_in(self, data: bytes) -> bool:
-        """Tell whether bytes spell one of the words, as text of one or two bytes a letter.
-
-        Words that any file may hold by chance are not looked for: short ones, and those of the trade.
-        """
-        words = [word for word in self.words if len(set(word)) > 3 and not _is_common(word)]
-        forms = {form for word in words for form in _forms(word)}
-        return bool(forms) and re.search(b"|".join(sorted(forms)), data.lower()) is not None
+        """Tell whether bytes spell one of the words, as text of one or two bytes a letter."""
+        folded = data.lower()
+        return any(word in folded for word in self.spelled)
 
 
-def _forms(word: str) -> Iterator[bytes]:
-    """Yield patterns that find a word in bytes."""
-    plain = word.encode()
-    if len(plain) >= (MANY_DIGITS if word.isdigit() else MANY_LETTERS):
-        yield rb"(?<![a-z])" + re.escape(plain) + rb"(?![a-z])"
-        yield re.escape(word.encode("utf-16-le"))
+def _spelled(words: Iterable[str]) -> Iterator[bytes]:
+    for word in words:
+        is_long = len(word.encode()) >= (MANY_DIGITS if word.isdigit() else MANY_LETTERS)
+        if is_long and len(set(word)) > 3 and word not in _common_text():
+            yield word.encode()
+            yield word.encode("utf-16-le")
 
 
-def _is_common(word: str) -> bool:
-    return word in harmless_words() or word.upper() in code_strings() or word == REMOVED.lower()
+@lru_cache
+def _common_text() -> str:
+    return " ".join((*harmless_words(), *(term.lower() for term in code_strings()), REMOVED.lower()))
 
 
 def mapped_uid(names: Pseudonymizer, uid: str) -> str:
@@ -142,7 +143,7 @@ def identity_of(elements: Elements, names: Pseudonymizer) -> Identity:
     """
     patient = text_of(elements, "PatientID") or text_of(elements, "StudyInstanceUID")
     words = {word for text in _telling_texts(elements, ["iso8859"]) for word in _words_of_name(text)}
-    return Identity(names, names.patient(patient), day_shift(names, patient), frozenset(words))
+    return Identity(names, names.patient(patient), day_shift(names, patient), frozenset(words), tuple(_spelled(words)))
 
 
 def _words_of_name(text: str) -> Iterable[str]:
@@ -184,9 +185,9 @@ def decode_text(value: bytes, encodings: list[str]) -> str:
 
 
 def text_of(elements: Elements, keyword: str) -> str:
-    """Return an attribute's text as it stands in the file, read as latin-1; empty if there is none."""
+    """Return the text of an attribute of a data set; empty if there is none."""
     tag = int(tag_for_keyword(keyword) or 0)
     for element in elements:
         if element.tag == tag and isinstance(element.value, bytes):
-            return element.value.decode("latin-1").strip(" \0")
+            return decode_text(element.value, encodings_of(elements, ["iso8859"]))
     return ""

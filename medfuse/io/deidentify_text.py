@@ -18,7 +18,7 @@ REMOVED = "REMOVED"
 
 TOKEN = re.compile(r"(?<![^\W_])\d+(?:[\s.,:/()+-]+\d+)*(?![^\W_])|[^\W_]+")
 NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3})?")
-CODE = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])(?!\d+[Yy])(?!(?:\D*\d){4})[A-Za-z0-9]{2,5}|[Bb]\d{3,4}")
+CODE = re.compile(r"(?=[A-Za-z]*\d)(?=\d*[A-Za-z])(?!\d+[Yy])(?!(?:\D*\d){4})[A-Za-z0-9]{2,5}|[Bb]\d{1,2}[05]0")
 """T2, B30f, FC13, L5: letters with up to three digits, no age; or a b-value."""
 
 CONTROL = re.compile(r"[\0-\x08\x0b\x0e-\x1f\x7f]")
@@ -81,12 +81,14 @@ def clean_text(text: str, denied: AbstractSet[str] = frozenset()) -> str:
         return ""
     tokens = list(TOKEN.finditer(text))
     following = [*(token.group().casefold() for token in tokens[1:]), ""]
-    cleaned, end = "", 0  # end: of the last token, if that stays
+    cleaned, end, was_number = "", 0, False  # end: of the token before, if that stays
     for token, after in zip(tokens, following, strict=False):
-        is_kept = _is_harmless(token.group(), after, denied)
+        is_number = token.group()[0].isdigit() and token.group()[-1].isdigit()
+        is_kept = _is_harmless(token.group(), after, denied) and not (is_number and was_number)
         if is_kept and cleaned:
             cleaned += (SEPARATORS.sub("", text[end : token.start()]) if end else "") or " "
         cleaned, end = (cleaned + token.group(), token.end()) if is_kept else (cleaned, 0)
+        was_number = is_number if is_kept else was_number
     return cleaned
 
 

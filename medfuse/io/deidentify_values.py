@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VM, tag_for_keyword
 
 from medfuse.io.deidentify_dates import is_time, shift_date, shift_datetime
 from medfuse.io.deidentify_elements import AMBIGUOUS
@@ -19,11 +19,14 @@ NUMBERS: Mapping[str, int] = {
 }  # fmt: skip
 """Bytes of a number of each binary VR."""
 
-DECIMAL = re.compile(r" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *")
-INTEGER = re.compile(r" *[+-]?\d+ *")
-AGE = re.compile(r"\d{3}[DWMY]")
+DECIMAL = re.compile(r" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *", re.ASCII)
+INTEGER = re.compile(r" *[+-]?\d+ *", re.ASCII)
+AGE = re.compile(r"\d{3}[DWMY]", re.ASCII)
 OLDEST = 90
 """Older patients are few: their age says who they are. Source: 45 CFR 164.514(b)(2)(i)(C)."""
+
+TEXT_BYTES = 8
+"""Whole numbers in as many bytes that are all letters are text."""
 
 LONG_NUMBER = 6
 """A number with as many digits that is also one of the patient's ids is that id."""
@@ -34,7 +37,7 @@ CODE_LIKE = frozenset(
 )
 """Attributes of VR SH and LO whose values are code strings in truth: a kernel, a unit."""
 
-ZONE, ZONE_TAG = re.compile(r"[+-]\d{4}"), 0x00080201
+ZONE, ZONE_TAG = re.compile(r"[+-]\d{4}", re.ASCII), 0x00080201
 DUMMIES = {"DA": "19000101", "DT": "19000101000000", "TM": "000000", "AS": "000D", "IS": "0", "DS": "0"}
 
 BULK = frozenset(
@@ -76,7 +79,7 @@ def clean_value(tag: int, vr: str, value: bytes, identity: Identity, *, encoding
     if not value:
         return value
     if vr in NUMBERS:
-        return value if len(value) % NUMBERS[vr] == 0 else b""
+        return value if _is_numbers(tag, vr, value) and not identity.is_in(value) else b""
     if vr == AMBIGUOUS or vr[:1] == "O":
         is_number = tag in BULK or (vr == AMBIGUOUS and len(value) <= 8)
         return value if is_number and not identity.is_in(value) else None
@@ -91,6 +94,14 @@ def clean_value(tag: int, vr: str, value: bytes, identity: Identity, *, encoding
         cleaner = _code_like
     cleaned = "\\".join(cleaner(part.strip(" \0"), identity) for part in parts)
     return encode_text(cleaned if cleaned.strip("\\") or vr in ("DS", "IS") else "", vr)
+
+
+def _is_numbers(tag: int, vr: str, value: bytes) -> bool:
+    """Tell whether a binary value is as many numbers as the dictionary allows, and no text in their place."""
+    n_values, rest = divmod(len(value), NUMBERS[vr])
+    most = dictionary_VM(tag).split("-")[-1]
+    is_text = len(value) >= TEXT_BYTES and vr[0] != "F" and value.isascii() and value.decode().isprintable()
+    return rest == 0 and (not most.isdigit() or n_values <= int(most)) and not is_text
 
 
 def dummy_value(vr: str, value: bytes, identity: Identity) -> bytes | None:
