@@ -47,6 +47,7 @@ class MlpHead(Head):
     ----------
     in_size, n_outputs : int
     hidden_size : int
+        Length of the hidden layer.
     dropout : float
         In [0, 1].
 

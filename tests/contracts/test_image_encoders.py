@@ -58,6 +58,7 @@ def test_a_single_case_can_be_trained_on(name):
 
 
 def test_it_can_be_trained_in_bfloat16(name):
+    torch.manual_seed(0)  # of the narrow gates of se_resnet a draw may leave none open
     encoder, image = train_in(make(name), torch.bfloat16).train(), torch.rand(4, 1, 16, 17, 19)
     features = encoder(image)
     features.float().square().sum().backward()

@@ -81,9 +81,10 @@ def test_the_list_names_every_component_and_its_options():
     }
     assert {kind: set(names) for kind, names in listed.items()} == {kind: set(own) for kind, own in kinds.items()}
     assert listed["image_encoder"]["small_cnn"] == {
-        "": "A 3D CNN of a few strided blocks (convolution, batch norm, ReLU), for small boxes on a CPU.",
+        "": "A 3D CNN of a few blocks (convolution, batch norm, ReLU) that halve the resolution, for small boxes on a CPU.",
         "widths": "(16, 32, 64)",
         "dropout": "0.1",
+        "downsampling": "'stride'",
     }
 
 
