@@ -44,6 +44,8 @@ def test_the_folder_holds_every_file_of_the_contract(toy_run: Any) -> None:
         "checkpoints/last/state.safetensors",
         "checkpoints/origin.json",
         "model/weights.safetensors",
+        "model/evidence.json",
+        "model/evidence.safetensors",
         "model/model.json",
         "model/tokenizer.json",
         "model/sha256",
