@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from medfuse.cohorts import LidcOptions, build_cohort
@@ -32,7 +31,8 @@ from medfuse.data.resampling import box_affine, sample_box
 from medfuse.errors import MedfuseError, UsageError
 from medfuse.explain import METHODS, CaseLogit, build_method
 from medfuse.explain.auditing import audit, bypass_share, cascade, chance_of, mean_estimate, ratio_estimate
-from medfuse.explain.method import Method, Scores
+from medfuse.explain.edges import EdgeDetector
+from medfuse.explain.method import Method
 from medfuse.inference import Predictor, load_bundle, save_bundle
 from medfuse.io import Manifest, load_pseudonymizer, read_volume
 from medfuse.progress import start_logging
@@ -58,17 +58,6 @@ LIMITS = {"randomisation": 0.5, "repeatability": 0.7}
 REACH = 5.0
 Row = dict[str, Any]
 MaskOf = Callable[[Case], NDArray[np.bool_]]
-
-
-class EdgeDetector(Method):
-    """A map that knows nothing of the model: the test by models that forget must find it out."""
-
-    explains = ("image",)
-
-    def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
-        """Score how steep the image is."""
-        slopes = torch.stack([*torch.gradient(case.batch.image[0, 0], dim=(0, 1, 2))])
-        return {"image": slopes.square().sum(dim=0).sqrt()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,7 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_job(work: Path, sizes: Mapping[str, int], job: tuple[str, int]) -> None:
     """Train one model and measure every method on its cases, in a process of its own."""
     start_logging()
-    torch.set_num_threads(1)
     setting, fold = job
     config, parts, mask_of = (drawn_parts if setting == "drawn" else real_parts)(work, fold)
     folder = work / setting / f"fold-{fold}"

@@ -4,6 +4,7 @@ import torch
 from scipy.stats import spearmanr
 
 from medfuse.explain import CaseLogit, build_method
+from medfuse.explain.edges import EdgeDetector
 from medfuse.explain.method import Method, Scores
 from medfuse.explain.randomisation import (
     PARTS,
@@ -14,16 +15,6 @@ from medfuse.explain.randomisation import (
 )
 from medfuse.inference import Predictor
 from medfuse.types import Study
-
-
-class EdgeDetector(Method):
-    """A map of the image alone, which no test of the model may pass."""
-
-    explains = ("image",)
-
-    def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
-        slopes = torch.gradient(case.batch.image[0, 0])
-        return {"image": sum(slope.square() for slope in slopes).sqrt()}  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")
