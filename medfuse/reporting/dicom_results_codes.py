@@ -98,7 +98,7 @@ def probability_code(target: str, name: str) -> Code:
     """
     if name.lower() in CANCER or (target.lower() in CANCER and name.lower() in AFFIRMED):
         return PROBABILITY_OF_CANCER
-    return private("probability", f"{target} {name}", f"Probability of {target}: {name}")
+    return private("prob", f"{target} {name}", f"Probability of {target}: {name}")
 
 
 def procedure_code(modality: str) -> Code:
