@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation.delong import auroc, delong_test
     from medfuse.evaluation.evaluating import evaluate
     from medfuse.evaluation.evaluation import Curves, Evaluation, OperatingPoint, TargetEvaluation, plain
+    from medfuse.evaluation.isotonic import IsotonicRule, apply_isotonic, fit_isotonic
     from medfuse.evaluation.leakage import explained_variance
     from medfuse.evaluation.learning import LearningCurve, learning_curve
     from medfuse.evaluation.linear_maps import fit_cca, fit_least_squares, fit_procrustes, fit_ridge
@@ -61,6 +62,7 @@ _HOME = {
     "AbstentionCurve": "abstention",
     "accuracy": "calls",
     "adjust": "adjustment",
+    "apply_isotonic": "isotonic",
     "auprc": "metrics",
     "auroc": "delong",
     "balanced_accuracy": "calls",
@@ -99,6 +101,7 @@ _HOME = {
     "fit_calibration": "calibration",
     "fit_cca": "linear_maps",
     "fit_conformal": "conformal",
+    "fit_isotonic": "isotonic",
     "fit_least_squares": "linear_maps",
     "fit_procrustes": "linear_maps",
     "fit_ridge": "linear_maps",
@@ -107,6 +110,7 @@ _HOME = {
     "interval_figures": "promises",
     "IntervalFigures": "promises",
     "into_common_space": "common_space",
+    "IsotonicRule": "isotonic",
     "join_ranks": "retrieval",
     "kind_of": "targets",
     "krippendorff_alpha": "readers",
@@ -151,6 +155,7 @@ __all__ = [
     "AbstentionCurve",
     "accuracy",
     "adjust",
+    "apply_isotonic",
     "auprc",
     "auroc",
     "balanced_accuracy",
@@ -189,6 +194,7 @@ __all__ = [
     "fit_calibration",
     "fit_cca",
     "fit_conformal",
+    "fit_isotonic",
     "fit_least_squares",
     "fit_procrustes",
     "fit_ridge",
@@ -197,6 +203,7 @@ __all__ = [
     "interval_figures",
     "IntervalFigures",
     "into_common_space",
+    "IsotonicRule",
     "join_ranks",
     "kind_of",
     "krippendorff_alpha",

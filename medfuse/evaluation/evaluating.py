@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from medfuse.errors import ManifestError
@@ -125,7 +124,7 @@ def evaluate_class(
     }
     comparisons, better = _comparisons(answers, figures, level=plan.level)
     tested = {name: c for name, c in comparisons.items() if name != "lift"}
-    corrected = holm([0.0 if np.isnan(c.p_value) else c.p_value for c in tested.values()])
+    corrected = holm([c.p_value for c in tested.values()])
     promises = {
         name: check_promises(
             cases, p, rows[rows["condition"] == name], coverage=plan.coverage, level=plan.level, clusters=clusters

@@ -27,6 +27,7 @@ from medfuse.types import Array, Comparison, Estimate, Target
 __all__ = ["evaluate_targets", "kind_of"]
 
 _CASE = ["fold", "split", "case_id"]
+TOO_RARE = "The validation cases lack a class, so that no threshold was chosen on them."
 SUM = 0.01
 """How far the probabilities of exclusive classes may sum from 1."""
 
@@ -151,7 +152,7 @@ def _evaluate(
     for name in evaluated:
         try:
             table = case_table(test, positive=name)
-            by_class[table.positive] = evaluate_class(table, validation, columns=columns, plan=class_plan)
+            by_class[table.positive] = _evaluate_class(table, validation, columns=columns, plan=class_plan)
             tables[table.positive] = table
         except LabelError as error:
             refused[name or classes[-1]] = str(error)
@@ -188,6 +189,19 @@ def _evaluate(
         notes=tuple(dict.fromkeys(note for one in by_class.values() for note in one.notes)),
     )
     return found if kind == "multilabel" else _exclusive(found, tables, joined, validation, plan)
+
+
+def _evaluate_class(
+    table: CaseTable, validation: pd.DataFrame, *, columns: pd.DataFrame | None, plan: EvaluationPlan
+) -> Evaluation:
+    """Evaluate one class; one too rare for the validation cases of every fold is called from a fixed threshold on."""
+    try:
+        return evaluate_class(table, validation, columns=columns, plan=plan)
+    except LabelError:
+        if validation.empty:
+            raise
+        found = evaluate_class(table, validation.iloc[:0], columns=columns, plan=plan)
+        return replace(found, notes=(*found.notes, TOO_RARE))
 
 
 def _join(tables: Mapping[str, CaseTable], *, is_exclusive: bool) -> Joined:

@@ -215,3 +215,14 @@ def test_json_holds_no_number_that_is_not_finite():
     table, _, _ = exclusive(60)
     content = json.dumps({name: one.to_json() for name, one in evaluate_targets(table).items()}, allow_nan=False)
     assert math.isfinite(json.loads(content)["size"]["overall"]["fused"]["macro_auroc"]["value"])
+
+
+def test_a_class_that_validation_cases_lack_is_evaluated_at_a_fixed_threshold():
+    table, _, _ = exclusive(120, validation=True, conditions=("model",))
+    rare = table.copy()
+    rare.loc[(rare.split == "validation") & (rare["class"] == "large"), "label"] = 0
+    found = evaluate_targets(rare)["size"]
+    assert tuple(found.by_class) == CLASSES
+    assert found.by_class["large"].operating_points["model"][0].rule.criterion == "fixed"
+    assert found.by_class["small"].operating_points["model"][0].rule.criterion == "youden"
+    assert any("lack a class" in note for note in found.by_class["large"].notes)
