@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-io bench-training performance retrieval out-of-distribution lidc-comparison reference docs lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-io bench-training performance retrieval out-of-distribution lidc-comparison reference docs lock clean
 
 setup: $(READY)
 
@@ -50,6 +50,9 @@ adrenal: setup
 
 bench-data: setup
 	$(BIN)/python -m pipelines.benchmark_data
+
+bench-evaluation: setup
+	$(BIN)/python -m pipelines.benchmark_evaluation
 
 bench-io: setup
 	$(BIN)/python -m pipelines.benchmark_io
