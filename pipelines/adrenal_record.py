@@ -24,7 +24,7 @@ from medfuse.evaluation import EvaluationPlan, accuracy, auroc, evaluate
 from medfuse.evaluation.bootstrap import bootstrap_interval
 from medfuse.io import read_manifest
 from medfuse.progress import bar, start_logging
-from medfuse.reporting import write_evaluation_report
+from medfuse.reporting import Background, write_evaluation_report
 from medfuse.training import ShowEpochs, config_digest, fit, read_cases, run_versions, split_cases
 from medfuse.training.predictions import prediction_table
 from medfuse.types import Array, Estimate
@@ -209,21 +209,21 @@ def write_page(tables: Sequence[pd.DataFrame], folder: Path, *, size: str, confi
     every = pd.concat([together.assign(condition=f"ensemble of {len(tables)} seeds"), *named], ignore_index=True)
     thresholds = dict.fromkeys(every["condition"].unique(), THRESHOLD)
     published = "; ".join(f"{name} {area:.3f} / {share:.3f}" for name, area, share in PUBLISHED)
-    write_evaluation_report(
-        evaluate(every, plan=EvaluationPlan(thresholds=thresholds)),
-        folder,
-        title=f"AdrenalMNIST3D at {size} voxels: normal gland or mass, by its shape",
-        provenance={"config": config_digest(config)[:12], "command": "make adrenal"},
-        design=[
+    background = Background(
+        f"AdrenalMNIST3D at {size} voxels: normal gland or mass, by its shape",
+        {"config": config_digest(config)[:12], "command": "make adrenal"},
+        design=(
             "Official split. Epoch and calibration were chosen on the validation part; the threshold is 0.5 of the "
             "calibrated probability. The test part was read once, by the finished models.",
             "The volume of 64 voxels is averaged in blocks of 2 x 2 x 2 before the network sees it."
             if size == "64"
             else "Every voxel is seen as it is.",
             f"Published on the same test part at 28 voxels, AUC / accuracy: {published}.",
-        ],
-        limits=["The glands are left and right ones of half as many patients, whom the data set does not name."],
+        ),
+        limits=("The glands are left and right ones of half as many patients, whom the data set does not name.",),
     )
+    found = evaluate(every, plan=EvaluationPlan(thresholds=thresholds))
+    write_evaluation_report(found, folder, background=background)
 
 
 def write_record(out: Path, metrics: dict[str, Any], runs: dict[str, Any]) -> None:

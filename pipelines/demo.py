@@ -23,7 +23,7 @@ from medfuse.explain import explain_study
 from medfuse.inference import Predictor
 from medfuse.io import Manifest, StudyEntry, index_archive, load_pseudonymizer, read_manifest, read_rois
 from medfuse.progress import bar, start_logging
-from medfuse.reporting import read_provenance, write_evaluation_report
+from medfuse.reporting import background_of, write_csv, write_evaluation_report
 from medfuse.scoring import Ledger, Meter, score
 from medfuse.training import Run, ShowEpochs, find_run, read_cases, train
 
@@ -37,10 +37,6 @@ DESIGN = (
     "the label (median malignancy above or below 3) from the others.",
     "Contours and scores are real; grey values are rendered from the contours and the wording of the reports is made "
     "from the scores. The malignancy score is never read for them, and the size is not stated.",
-)
-SPLIT = (
-    "Fold {fold} of five, drawn by patient, is the test part. Epoch, calibration and threshold were chosen on "
-    "{share:.0%} of the other patients."
 )
 LIMITS = (
     "Rendered CT is not CT: vessels, chest wall and scanner differences are absent, so these figures say nothing "
@@ -93,7 +89,7 @@ def run(out: Path, config: RunConfig) -> int:
     step(4, "training: image alone, report alone, both")
     runs = train_all(out, config, manifest)
     step(5, "evaluation: the three on the same test cases")
-    evaluation = evaluate_all(out, runs, config)
+    evaluation = evaluate_all(out, runs)
     step(6, "scoring: the DICOM archive with the saved fused model")
     predictor = Predictor.load(out / "runs" / "fused" / "model")
     entries = index.entries(rois=read_rois(rois))
@@ -125,13 +121,11 @@ def train_all(out: Path, config: RunConfig, manifest: Manifest) -> dict[str, Run
         for name in missing:
             folder = out / "runs" / name
             show_epochs = ShowEpochs(name, every=5)
-            runs[name] = train(
-                configs[name], out=folder, manifest=manifest, cases=loaded.cases, callbacks=[show_epochs]
-            )
+            runs[name] = train(configs[name], out=folder, manifest=manifest, cases=loaded, callbacks=[show_epochs])
     return {name: found for name, found in runs.items() if found is not None}
 
 
-def evaluate_all(out: Path, runs: dict[str, Run], config: RunConfig) -> Evaluation:
+def evaluate_all(out: Path, runs: dict[str, Run]) -> Evaluation:
     """Put each model's own condition side by side and write the evaluation report."""
     tables = []
     for name, found in runs.items():
@@ -139,17 +133,13 @@ def evaluate_all(out: Path, runs: dict[str, Run], config: RunConfig) -> Evaluati
         baselines = table["condition"].str.startswith("baseline_") & (name == "fused")
         tables.append(table[(table["condition"] == name) | baselines])
     predictions = pd.concat(tables, ignore_index=True)
-    evaluation = evaluate(predictions)
     folder = out / "evaluation"
-    write_evaluation_report(
-        evaluation,
-        folder,
-        title="LIDC-IDRI nodules: does the report add to the image?",
-        provenance=read_provenance(runs["fused"].folder),
-        design=(*DESIGN, SPLIT.format(fold=config.data.test_fold, share=config.data.validation_fraction)),
-        limits=LIMITS,
-    )
-    predictions.to_csv(folder / "predictions.csv", index=False)
+    title = "LIDC-IDRI nodules: does the report add to the image?"
+    background = background_of(runs["fused"].folder, title=title)
+    evaluation = evaluate(predictions, columns=background.columns)
+    background = replace(background, design=(*DESIGN, *background.design), limits=LIMITS)
+    write_evaluation_report(evaluation, folder, background=background)
+    write_csv(folder / "predictions.csv", predictions)
     return evaluation
 
 

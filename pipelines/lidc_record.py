@@ -29,7 +29,7 @@ from medfuse.errors import MedfuseError
 from medfuse.evaluation import Evaluation, evaluate, explained_variance
 from medfuse.io import read_manifest
 from medfuse.progress import bar, start_logging
-from medfuse.reporting import write_evaluation_report
+from medfuse.reporting import Background, write_evaluation_report
 from medfuse.training import config_digest, cross_fit, read_cases, run_versions
 
 log = logging.getLogger("medfuse")
@@ -164,9 +164,11 @@ def write(out: Path, work: Path, config: RunConfig, record: dict[str, object]) -
         write_evaluation_report(
             evaluation,
             out / setting,
-            title=f"LIDC-IDRI nodules, {setting.replace('_', ' ')}: does the report add to the image?",
-            provenance={"config": config_digest(config)[:12], "command": "make records"},
-            design=design(record, validation_fraction=config.data.validation_fraction),
+            background=Background(
+                f"LIDC-IDRI nodules, {setting.replace('_', ' ')}: does the report add to the image?",
+                {"config": config_digest(config)[:12], "command": "make records"},
+                tuple(design(record, validation_fraction=config.data.validation_fraction)),
+            ),
         )
         metrics[setting] = evaluation.to_json()
         say_result(setting, evaluation)

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medfuse.reporting.annotated_report import write_annotated_reports
+    from medfuse.reporting.background import Background, background_of
     from medfuse.reporting.comparison_report import ComparedCases, write_comparison_report
+    from medfuse.reporting.csv_files import write_csv
     from medfuse.reporting.evaluation_report import write_evaluation_report
     from medfuse.reporting.explanation_report import write_explanation_report
+    from medfuse.reporting.looks import count_look
     from medfuse.reporting.methods_report import methods_page, missing_reports_svg
     from medfuse.reporting.provenance import design_of, limits_of, read_provenance, read_settings
     from medfuse.reporting.retrieval_report import retrieval_page
 
 _HOME = {
+    "Background": "background",
     "ComparedCases": "comparison_report",
+    "background_of": "background",
+    "count_look": "looks",
     "design_of": "provenance",
     "limits_of": "provenance",
     "methods_page": "methods_report",
@@ -25,12 +31,16 @@ _HOME = {
     "retrieval_page": "retrieval_report",
     "write_annotated_reports": "annotated_report",
     "write_comparison_report": "comparison_report",
+    "write_csv": "csv_files",
     "write_evaluation_report": "evaluation_report",
     "write_explanation_report": "explanation_report",
 }
 
 __all__ = [
+    "Background",
     "ComparedCases",
+    "background_of",
+    "count_look",
     "design_of",
     "limits_of",
     "methods_page",
@@ -40,6 +50,7 @@ __all__ = [
     "retrieval_page",
     "write_annotated_reports",
     "write_comparison_report",
+    "write_csv",
     "write_evaluation_report",
     "write_explanation_report",
 ]

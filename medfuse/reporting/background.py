@@ -13,13 +13,15 @@ import pandas as pd
 
 from medfuse.config import RunConfig
 from medfuse.errors import UsageError
+from medfuse.reporting.catalogue import open_catalogue
+from medfuse.reporting.cohort_tables import FIXED, LABEL
 from medfuse.reporting.looks import looks_so_far
-from medfuse.reporting.provenance import read_record, read_settings, stamp_of
+from medfuse.reporting.provenance import design_of, limits_of, read_record, read_settings, stamp_of
 
 if TYPE_CHECKING:
     from medfuse.reporting.thumbnails import WorstCase
 
-__all__ = ["Background", "background_of"]
+__all__ = ["Background", "background_of", "read_cohort"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +63,16 @@ class Background:
     is_external: bool = False
     worst: tuple[WorstCase, ...] = ()
 
+    @property
+    def columns(self) -> pd.DataFrame | None:
+        """Free columns of the cohort by case_id, to make subgroups of."""
+        if self.cohort is None:
+            return None
+        free = [name for name in self.cohort.columns if name not in FIXED and not name.startswith(LABEL)]
+        return self.cohort.set_index("case_id")[free]
 
-def background_of(run: Path, *, title: str) -> Background:
+
+def background_of(run: Path, *, title: str, language: str = "en") -> Background:
     """Read what a run's folder says of itself.
 
     Parameters
@@ -70,6 +80,8 @@ def background_of(run: Path, *, title: str) -> Background:
     run : Path
         A folder that `medfuse train` made.
     title : str
+    language : {"en", "zh"}
+        Of the sentences on its design.
 
     Returns
     -------
@@ -82,12 +94,14 @@ def background_of(run: Path, *, title: str) -> Background:
     ConfigError
         If its configuration cannot be read.
     """
-    record = read_record(run)
+    record, config, say = read_record(run), read_settings(run), open_catalogue(language)
     cohort, facts = read_cohort(run)
     return Background(
         title,
         stamp_of(record),
-        config=read_settings(run),
+        tuple(design_of(config, say)),
+        tuple(limits_of(config, say)),
+        config=config,
         record=record,
         cohort=cohort,
         cohort_facts=facts,

@@ -51,7 +51,7 @@ class CohortRow:
 
 
 def flow_boxes(
-    facts: Mapping[str, Any] | None, *, evaluated: Mapping[str, int], left_out: Mapping[str, int], say: Catalogue
+    facts: Mapping[str, Any] | None, *, evaluated: Mapping[str, int] | None, left_out: Mapping[str, int], say: Catalogue
 ) -> list[Box]:
     """Return the flow of cases from the manifest to the figures.
 
@@ -59,8 +59,8 @@ def flow_boxes(
     ----------
     facts : mapping, optional
         A run's cohort.json; without it the flow begins with the predictions.
-    evaluated : mapping of str to int
-        ``cases``, ``patients``, ``positive``, ``negative``, and at the locked threshold ``called_positive``, ...
+    evaluated : mapping of str to int, optional
+        ``cases``, ``patients``, ``positive``, ``negative``; None where each target has its own.
     left_out : mapping of str to int
         Test cases that the figures do not hold, by reason.
     say : Catalogue
@@ -71,6 +71,8 @@ def flow_boxes(
     """
     boxes = [] if facts is None else _came_in(facts, say)
     gone = tuple(say("flow.left", n=n, reason=say.of("flow.left_out", why, why)) for why, n in left_out.items() if n)
+    if evaluated is None:
+        return boxes or [Box(say("flow.predicted"), say("flow.no_record"))]
     if boxes:
         boxes[-1] = Box(boxes[-1].title, boxes[-1].counts, gone, boxes[-1].parts)
     else:

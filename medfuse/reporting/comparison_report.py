@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from medfuse.reporting import figures, words
+from medfuse.reporting.catalogue import open_catalogue
+from medfuse.reporting.forest import areas_forest
 from medfuse.reporting.pages import write_page
+from medfuse.reporting.sentences import Sentences
+from medfuse.reporting.svg import strokes_of
+from medfuse.reporting.words import number, signed
 
 if TYPE_CHECKING:
     from medfuse.evaluation import ComparedModel
 
-__all__ = ["ComparedCases", "write_comparison_report"]
+__all__ = ["ComparedCases", "comparison_context", "write_comparison_report"]
 
 LEVEL = 0.05
+BASELINE = "baseline_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def write_comparison_report(
         Of the page.
     cases : ComparedCases
     costs : mapping of str to (float, float)
-        Seconds of a core a training and number of parameters, by model; baselines have none.
+        Seconds of a training and number of parameters, by model; baselines have none.
     design : sequence of str
         Sentences on what was trained on what.
     provenance : mapping of str to str
@@ -65,27 +70,57 @@ def write_comparison_report(
     Path
         The page.
     """
-    ordered = sorted(models, key=lambda one: -one.area.value)
-    reference = next(one.name for one in models if one.against is None)
-    rows = [_row(one, costs) for one in ordered]
+    words = Sentences(open_catalogue("en"))
     context = {
-        "title": "Which model does best?",
-        "headline": headline(ordered, reference),
-        "rows": rows,
+        **comparison_context(models, words, costs=costs),
+        "title": words.say("compare.title"),
         "n": cases.n,
         "n_positive": cases.n_positive,
         "n_patients": cases.n_patients,
-        "reference": words.condition_name(reference),
-        "n_tests": len(models) - 1,
-        "forest": figures.areas_figure([(words.condition_name(one.name), one.area) for one in ordered]),
+        "n_left_out": 0,
+        "figures": (),
+        "tables": (),
+        "thresholds": {},
         "design": list(design),
+        "limits": (),
         "provenance": dict(provenance),
         "refused": list(cases.refused),
     }
     return write_page(path, "comparison.html", context)
 
 
-def headline(ordered: Sequence[ComparedModel], reference: str) -> str:
+def comparison_context(
+    models: Sequence[ComparedModel], words: Sentences, *, costs: Mapping[str, tuple[float, float]]
+) -> dict[str, Any]:
+    """Return the answer, the forest plot and the rows of a comparison.
+
+    Parameters
+    ----------
+    models : sequence of ComparedModel
+    words : Sentences
+    costs : mapping of str to (float, float)
+
+    Returns
+    -------
+    dict
+    """
+    ordered = sorted(models, key=lambda one: -one.area.value)
+    reference = next(one.name for one in models if one.against is None)
+    rows = [(one.name, words.condition(one.name), one.area) for one in ordered]
+    faint = [one.name for one in ordered if one.name.startswith(BASELINE)]
+    return {
+        "say": words.say,
+        "words": words,
+        "verdict": headline(ordered, reference, words),
+        "rows": [_row(one, words, costs) for one in ordered],
+        "reference": words.condition(reference),
+        "n_tests": len(models) - 1,
+        "has_costs": bool(costs),
+        "forest": areas_forest(rows, words, strokes=strokes_of([one.name for one in ordered]), faint=faint),
+    }
+
+
+def headline(ordered: Sequence[ComparedModel], reference: str, words: Sentences) -> list[str]:
     """Say what the figures show, and no more.
 
     Parameters
@@ -93,32 +128,34 @@ def headline(ordered: Sequence[ComparedModel], reference: str) -> str:
     ordered : sequence of ComparedModel
         Largest area first.
     reference : str
+    words : Sentences
 
     Returns
     -------
-    str
+    list of str
     """
-    best = next(one for one in ordered if not one.name.startswith("baseline_"))
-    area = f"{words.number(best.area.value)} ({words.number(best.area.low)} to {words.number(best.area.high)})"
-    said = f"{words.condition_name(best.name)} has the largest AUROC, {area}."
-    better = [one for one in ordered if one.against and one.p_holm < LEVEL and one.against.difference > 0]
-    worse = [one for one in ordered if one.against and one.p_holm < LEVEL and one.against.difference < 0]
-    others = len(ordered) - 1
-    name = words.condition_name(reference)
-    return (
-        f"{said} Of {others} others, {len(better)} are shown to be better than {name} and {len(worse)} to be worse, "
-        f"at {100 * LEVEL:g}% after Holm's correction; of the rest neither is shown."
-    )
+    say, name = words.say, words.condition(reference)
+    best = next((one for one in ordered if not one.name.startswith(BASELINE)), ordered[0])
+    shown = [one.against.difference for one in ordered if one.against and one.p_holm < LEVEL]
+    better, worse = sum(found > 0 for found in shown), sum(found < 0 for found in shown)
+    return [
+        say("compare.headline", name=words.condition(best.name), area=words.estimate(best.area)),
+        say("compare.others", n=len(ordered) - 1, better=better, worse=worse, reference=name),
+    ]
 
 
-def _row(one: ComparedModel, costs: Mapping[str, tuple[float, float]]) -> dict[str, object]:
+def _row(one: ComparedModel, words: Sentences, costs: Mapping[str, tuple[float, float]]) -> dict[str, object]:
     seconds, parameters = costs.get(one.name, (None, None))
+    found = one.against
+    interval = found and words.say("figure.interval", low=signed(found.low), high=signed(found.high))
     return {
-        "name": words.condition_name(one.name),
-        "baseline": one.name.startswith("baseline_"),
-        "area": one.area,
-        "against": one.against,
-        "p": "< 0.001" if one.p_holm < 0.001 else words.number(one.p_holm),
+        "name": words.condition(one.name),
+        "baseline": one.name.startswith(BASELINE),
+        "area": number(one.area.value),
+        "area_interval": words.interval(one.area),
+        "difference": signed(found.difference) if found else "",
+        "difference_interval": interval or "",
+        "p": words.p_alone(one.p_holm) if found else "",
         "seconds": "" if seconds is None else f"{seconds:.0f}",
         "parameters": "" if parameters is None else f"{parameters:,.0f}",
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation import Evaluation
     from medfuse.reporting.sentences import Sentences
 
-__all__ = ["Forest", "ForestRow", "areas_forest", "subgroup_forest"]
+__all__ = ["Forest", "ForestRow", "areas_forest", "counted_forest", "strokes_for", "subgroup_forest"]
 
 PLAIN = Stroke("#00785a", "", "square")
 MOST_COLUMNS = 12
@@ -24,7 +24,7 @@ MOST_COLUMNS = 12
 
 @dataclass(frozen=True, slots=True)
 class ForestRow:
-    """One row; ``strip`` is empty for a heading or where no figure is defined."""
+    """One row; ``strip`` is empty for a heading or where no figure is defined, ``is_level`` a value under a heading."""
 
     name: str
     count: str = ""
@@ -32,6 +32,7 @@ class ForestRow:
     figure: str = ""
     is_heading: bool = False
     is_faint: bool = False
+    is_level: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,25 @@ class Forest:
 
     rows: tuple[ForestRow, ...]
     axis: Markup
+
+
+def counted_forest(rows: Sequence[tuple[str, str, Estimate | None]], words: Sentences) -> Forest:
+    """Draw one figure a row, such as the AUROC of each target.
+
+    Parameters
+    ----------
+    rows : sequence of (str, str, Estimate or None)
+        Name, count, area; None where it is not evaluated.
+    words : Sentences
+    """
+    span, ticks = axis_of([area for _, _, area in rows if area is not None])
+    return Forest(
+        tuple(
+            ForestRow(name, count, _strip(area, span, PLAIN) if area else "", words.estimate(area) if area else "–")
+            for name, count, area in rows
+        ),
+        mark(span, ticks, zero=0.5),
+    )
 
 
 def areas_forest(
@@ -105,7 +125,7 @@ def subgroup_forest(evaluation: Evaluation, words: Sentences) -> Forest | None:
             count = say("subgroup.count", n=group.n, positive=group.n_positive)
             shown = _strip(area, span, PLAIN) if area else ""
             figure = words.estimate(area) if area else say("subgroup.one_class")
-            rows.append(ForestRow(group.name or say("subgroup.unknown"), count, shown, figure))
+            rows.append(ForestRow(group.name or say("subgroup.unknown"), count, shown, figure, is_level=True))
     if more := len(evaluation.subgroups) - len(shown_factors):
         rows.append(ForestRow(say("subgroup.more", n=more), is_heading=True))
     return Forest(tuple(rows), mark(span, ticks, zero=0.5))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation import Evaluation
     from medfuse.reporting.sentences import Sentences
 
-__all__ = ["Check", "leakage_checks"]
+__all__ = ["Check", "leakage_checks", "shared_checks"]
 
 CLEAR, LOOK, UNKNOWN = "clear", "look", "unknown"
 SUSPICIOUS = 0.95
@@ -48,13 +48,27 @@ def leakage_checks(evaluation: Evaluation, facts: Mapping[str, Any] | None, word
     -------
     list of Check
     """
-    return [*_shared(facts, words), _before_and_after(evaluation, words), _shuffled(evaluation, words)]
+    return [*shared_checks(facts, words), _before_and_after(evaluation, words), _shuffled(evaluation, words)]
 
 
-def _shared(facts: Mapping[str, Any] | None, words: Sentences) -> list[Check]:
+def shared_checks(facts: Mapping[str, Any] | None, words: Sentences) -> list[Check]:
+    """Return the checks that need no predictions: what the test part shares with another.
+
+    Parameters
+    ----------
+    facts : mapping, optional
+        A run's cohort.json; ``known`` counts the cases of another site that the model was trained on.
+    words : Sentences
+
+    Returns
+    -------
+    list of Check
+    """
     say = words.say
     pairs = {} if facts is None else {k: v for k, v in facts["shared"].items() if k.endswith("test")}
     checks = []
+    if facts is not None and facts.get("known"):
+        return [_known(content, facts["known"][content], words) for content in ("patients", "images")]
     for content in ("patients", "images", "texts"):
         name = say(f"leak.{content}")
         if facts is None or not pairs:
@@ -65,6 +79,12 @@ def _shared(facts: Mapping[str, Any] | None, words: Sentences) -> list[Check]:
         sentence = say(f"leak.{content}_found", n=n, share=share) if n else say(f"leak.{content}_none")
         checks.append(Check(name, sentence, LOOK if n else CLEAR))
     return checks
+
+
+def _known(content: str, n: int, words: Sentences) -> Check:
+    """Say how many cases of another site the model has met in its training."""
+    sentence = words.say(f"leak.known_{content}", n=n) if n else words.say(f"leak.{content}_none")
+    return Check(words.say(f"leak.{content}"), sentence, LOOK if n else CLEAR)
 
 
 def _before_and_after(evaluation: Evaluation, words: Sentences) -> Check:

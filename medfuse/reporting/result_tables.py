@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from medfuse.evaluation.evaluation import OperatingPoint
     from medfuse.reporting.sentences import Sentences
 
-__all__ = ["Cell", "Row", "Table", "figures_tables", "paired_tables", "threshold_rows", "threshold_words"]
+__all__ = [
+    "Cell", "Row", "Table", "areas_tables", "figures_tables", "overall_table", "paired_tables", "summary_table",
+    "threshold_rows", "threshold_words",
+]  # fmt: skip
 
 AT_THRESHOLDS = ("sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy")
+SUMMARY = ("auprc", "sensitivity", "specificity", "ppv", "brier", "calibration_slope")
 MOST_COLUMNS = 6
 """Columns of one table: more are given a table of their own below, so that a page of A4 holds them."""
 
@@ -88,11 +92,69 @@ def paired_tables(evaluation: Evaluation, words: Sentences) -> list[Table]:
     columns = {}
     for key, found in evaluation.paired.items():
         cells = [_difference(found.get(test), words) for test in tests]
-        holm, detectable = Cell(words.p(evaluation.p_holm[key])), Cell(_defined(evaluation.detectable[key]))
+        holm, detectable = Cell(words.p_alone(evaluation.p_holm[key])), Cell(_defined(evaluation.detectable[key]))
         columns[key.partition(" - ")[2]] = [cells[0], holm, *cells[1:], detectable]
     names = [words.say.of("paired.test", test, test) for test in tests]
     rows = [*names[:1], words.say("paired.holm"), *names[1:], words.say("paired.detectable")]
     return _tables(rows, columns, evaluation, words)
+
+
+def areas_tables(targets: Mapping[str, Evaluation], words: Sentences) -> list[Table]:
+    """Return the AUROC of every target, a row each, by condition, a column each.
+
+    Parameters
+    ----------
+    targets : mapping of str to Evaluation
+        By shown name.
+    words : Sentences
+    """
+    first = next(iter(targets.values()))
+    names = list(dict.fromkeys(name for one in targets.values() for name in (*one.metrics, *one.baselines)))
+    columns = {
+        name: [
+            _estimate({**one.metrics, **one.baselines}.get(name, {}).get("auroc"), words) for one in targets.values()
+        ]
+        for name in names
+        if name != "prevalence"
+    }
+    return _tables(list(targets), columns, first, words)
+
+
+def summary_table(targets: Mapping[str, tuple[Evaluation, str]], words: Sentences) -> Table:
+    """Return what else one condition shows of every target, a row each.
+
+    Parameters
+    ----------
+    targets : mapping of str to (Evaluation, str)
+        By shown name: the numbers and the condition.
+    words : Sentences
+    """
+    rows = [
+        Row(name, tuple(_estimate(one.metrics[main].get(metric), words) for metric in SUMMARY))
+        for name, (one, main) in targets.items()
+    ]
+    return Table(tuple(words.say.of("metric", metric, metric) for metric in SUMMARY), tuple(rows))
+
+
+def overall_table(overall: Mapping[str, Mapping[str, Estimate]], words: Sentences) -> Table:
+    """Return the figures over all classes of one target, by condition, a column each.
+
+    Parameters
+    ----------
+    overall : mapping of str to mapping of str to Estimate
+        By condition, then by figure.
+    words : Sentences
+    """
+    metrics = list(dict.fromkeys(metric for figures in overall.values() for metric in figures))
+    rows = [
+        Row(
+            words.say.of("metric", metric, metric),
+            tuple(_estimate(figures.get(metric), words) for figures in overall.values()),
+        )
+        for metric in metrics
+    ]
+    names = tuple(words.condition(name, among=overall) for name in overall)
+    return Table(names, tuple(rows), tuple(name.startswith("baseline_") for name in overall))
 
 
 def _tables(
@@ -166,7 +228,7 @@ def _estimate(figure: Estimate | None, words: Sentences) -> Cell:
 def _difference(found: Comparison | None, words: Sentences) -> Cell:
     if found is None or math.isnan(found.difference):
         return Cell("–")
-    p = words.say("paired.p", p=words.p(found.p_value))
+    p = words.p(found.p_value)
     if math.isnan(found.low):
         return Cell(signed(found.difference), (p,))
     ends = words.say("figure.interval", low=signed(found.low), high=signed(found.high))

@@ -25,10 +25,13 @@ class Sentences:
     say : Catalogue
     level : float
         Confidence level of the intervals.
+    names : collection of str
+        Conditions that are shown as they are written: names of runs.
     """
 
-    def __init__(self, say: Catalogue, *, level: float = 0.95) -> None:
+    def __init__(self, say: Catalogue, *, level: float = 0.95, names: Collection[str] = ()) -> None:
         self.say = say
+        self.names = frozenset(names)
         self.level = f"{100 * level:g}%"
 
     def interval(self, figure: Estimate | Comparison, digits: int = 3) -> str:
@@ -42,7 +45,12 @@ class Sentences:
         return f"{number(figure.value, digits)} ({self.interval(figure, digits)})"
 
     def p(self, value: float) -> str:
-        """Return a p value, never as 0."""
+        """Return a p value with its sign, never as 0."""
+        shown = self.p_alone(value)
+        return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+    def p_alone(self, value: float) -> str:
+        """Return a p value for a column of them."""
         if math.isnan(value):
             return self.say("figure.undefined")
         return "< 0.001" if value < 0.001 else number(value, 3 if value < 0.1 else 2)
@@ -56,6 +64,8 @@ class Sentences:
         among : collection of str
             All conditions: they tell what is fused where it is more than image and report.
         """
+        if name in self.names:
+            return name
         read = [modality for modality in MODALITIES if modality in among]
         if name == "fused" and len(read) > 1:
             return self.say("inputs." + "_".join(read))

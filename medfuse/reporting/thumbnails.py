@@ -5,14 +5,19 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medfuse.reporting.planes import three_planes
+from medfuse.reporting.verdict import main_condition
 
-__all__ = ["Called", "WorstCase", "slices", "worst_calls"]
+if TYPE_CHECKING:
+    from medfuse.evaluation import Evaluation
+
+__all__ = ["Called", "WorstCase", "calls_of", "slices", "worst_calls"]
 
 SMALLEST_SIDE = 96
 
@@ -51,6 +56,40 @@ class WorstCase:
     called: Called
     pictures: tuple[str, ...] = ()
     text: str = ""
+
+
+def calls_of(evaluation: Evaluation, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return what the main condition said of each test case, and the threshold that was locked for it.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    predictions : DataFrame
+        The table that it was made from.
+
+    Returns
+    -------
+    DataFrame
+        As `worst_calls` takes it.
+    """
+    from medfuse.evaluation.evaluating import split_rows
+    from medfuse.evaluation.predictions import case_table, check_predictions
+
+    test = split_rows(check_predictions(predictions), "test")
+    cases = case_table(test, target=evaluation.target, positive=evaluation.positive or None)
+    known = cases.probabilities.notna().all(axis=1).to_numpy()
+    main = main_condition(evaluation)
+    cuts = np.array(evaluation.operating_points[main][0].thresholds)
+    fold = pd.factorize(cases.folds[known])[0] if cuts.size > 1 else 0  # thresholds stand in this order of folds
+    probability = cases.probabilities.loc[known, main]
+    return pd.DataFrame(
+        {
+            "case_id": probability.index.to_numpy(),
+            "label": cases.labels[known],
+            "probability": probability.to_numpy(),
+            "threshold": cuts[fold],
+        }
+    )
 
 
 def worst_calls(cases: pd.DataFrame, *, n: int = 4) -> list[Called]:

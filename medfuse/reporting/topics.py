@@ -23,14 +23,18 @@ __all__ = ["topics_of"]
 CONTROLS = ("fused_shuffled", "fused_masked", "text_masked")
 
 
-def topics_of(evaluation: Evaluation, background: Background, words: Sentences) -> dict[str, str]:
+def topics_of(
+    evaluation: Evaluation | None, background: Background, words: Sentences, *, is_only: bool = True
+) -> dict[str, str]:
     """Answer each topic that the data hold an answer to.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : Evaluation or None
     background : Background
     words : Sentences
+    is_only : bool
+        Whether it is the only one; of several targets one stands for how all were evaluated.
 
     Returns
     -------
@@ -38,7 +42,9 @@ def topics_of(evaluation: Evaluation, background: Background, words: Sentences) 
         Sentences by topic.
     """
     say = words.say
-    known = _of_numbers(evaluation, background, words)
+    known = {"summary": say("topic.summary"), "limits": say("topic.limits")}
+    if evaluation is not None:
+        known |= _of_numbers(evaluation, background, words) if is_only else _of_any(evaluation, words)
     if background.cohort_facts is not None:
         known |= _of_cohort(background.cohort_facts, say)
     if background.cohort is not None:
@@ -63,23 +69,29 @@ def _of_numbers(evaluation: Evaluation, background: Background, words: Sentences
         "negative": evaluation.n - evaluation.n_positive,
     }
     metrics = evaluation.metrics[main]
-    columns = ", ".join(factor.column for factor in evaluation.subgroups)
     where = "external" if background.is_external else "internal"
     is_known = background.is_external or background.config is not None
     return {
-        "summary": say("topic.summary"),
         "objective": asked(evaluation, words),
         "goal": say(f"topic.goal_{where}") if is_known else "",
-        "metrics": say("topic.metrics", names=", ".join(say.of("metric", name, name) for name in metrics)),
-        "uncertainty": say("topic.uncertainty", level=words.level, method=say.translated(metrics["auroc"].method)),
         "robustness": _robustness(evaluation, say),
         where: say(f"topic.{where}", cases=evaluation.n, patients=evaluation.n_patients) if is_known else "",
         "numbers": say("topic.numbers", **counts),
         "performance": say("topic.performance", auroc=words.estimate(metrics["auroc"]), n=evaluation.n),
         "failures": say("topic.failures", n=len(background.worst)) if background.worst else "",
-        "limits": say("topic.limits"),
         "threshold": say("topic.threshold", threshold=threshold_words(evaluation.operating_points[main][0], words)),
         "power": _power(evaluation, words),
+        **_of_any(evaluation, words),
+    }
+
+
+def _of_any(evaluation: Evaluation, words: Sentences) -> dict[str, str]:
+    """Say how one target was evaluated, and so every other of the table."""
+    say, metrics = words.say, evaluation.metrics[main_condition(evaluation)]
+    columns = ", ".join(factor.column for factor in evaluation.subgroups)
+    return {
+        "metrics": say("topic.metrics", names=", ".join(say.of("metric", name, name) for name in metrics)),
+        "uncertainty": say("topic.uncertainty", level=words.level, method=say.translated(metrics["auroc"].method)),
         "fairness": say("topic.fairness", columns=columns) if columns else "",
         "clusters": say("topic.clusters") if evaluation.n_patients < evaluation.n else "",
     }

@@ -132,7 +132,7 @@ def _calls(evaluation: Evaluation, main: str, words: Sentences) -> str:
     slope = figures.get("calibration_slope")
     calibrated = ""
     if slope is not None and not math.isnan(slope.value):
-        fit = "over" if slope.high < 1 else "under" if slope.low > 1 else "open"
+        fit = "reversed" if slope.high < 0 else "over" if slope.high < 1 else "under" if slope.low > 1 else "open"
         calibrated = words.say(f"verdict.slope_{fit}", slope=words.estimate(slope, 2))
     return words.say(
         "verdict.calls",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from medfuse.training.parts import split_cases
     from medfuse.training.runs import Run, config_digest, find_run, read_cases, run_versions, train
     from medfuse.training.search import check_space, default_space, read_space
+    from medfuse.training.shown_cases import find_cases
     from medfuse.training.tracking import sync
     from medfuse.training.tuning import TuneOptions, tune
 
@@ -33,6 +34,7 @@ _HOME = {
     "config_digest": "runs",
     "cross_fit": "folds",
     "default_space": "search",
+    "find_cases": "shown_cases",
     "find_learning_rate": "learning_rate",
     "find_run": "runs",
     "fit": "fitting",
@@ -63,6 +65,7 @@ __all__ = [
     "config_digest",
     "cross_fit",
     "default_space",
+    "find_cases",
     "find_learning_rate",
     "find_run",
     "fit",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medfuse.errors import MedfuseError
-from medfuse.evaluation import Evaluation, evaluate, read_predictions
-from medfuse.reporting import design_of, limits_of, read_provenance, write_evaluation_report
+from medfuse.evaluation import Evaluation, evaluate_targets, read_predictions
+from medfuse.reporting import background_of, count_look, limits_of, write_csv, write_evaluation_report
 
 if TYPE_CHECKING:
     from medfuse.config import RunConfig
@@ -46,46 +46,37 @@ def log_outcome(tracked: Tracked, *, step: int) -> None:
 
 
 def evaluate_run(folder: Path, config: RunConfig) -> list[Evaluation]:
-    """Write ``folder/evaluation``: a page a target, its metrics.json, predictions.csv and calibration.json.
+    """Write ``folder/evaluation``: a page of all targets, its metrics.json, predictions.csv and calibration.json.
 
     Parameters
     ----------
     folder : Path
-        Of a run; predictions hold keyed pseudonyms and no text.
+        Of a run; predictions hold keyed pseudonyms and no text. That its test figures are computed is counted there.
     config : RunConfig
 
     Returns
     -------
     list of Evaluation
-        One a target; one that cannot be evaluated, since its test cases lack a class, is left out.
+        One a binary target; one that cannot be evaluated, since its test cases lack a class, is left out.
     """
     table = read_predictions(folder / "predictions.parquet")
     out = folder / FOLDER
-    out.mkdir(exist_ok=True)
-    table.to_csv(out / "predictions.csv", index=False)
+    write_csv(out / "predictions.csv", table)
     calibration = _calibration(folder)
     (out / "calibration.json").write_text(json.dumps(calibration, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    evaluations = []
-    for target in config.targets:
-        if target.kind != "binary":
-            log.warning("%s is not evaluated: its kind is %s; its predictions are kept", target.name, target.kind)
-            continue
-        try:
-            found = evaluate(table, target=target.name, positive=target.classes[-1])
-        except MedfuseError as error:  # a finished training is no failure for want of a page
-            log.warning("%s is not evaluated: %s", target.name, error)
-            continue
-        page = out if len(config.targets) == 1 else out / target.name
-        write_evaluation_report(
-            found,
-            page,
-            title=f"{config.name}: {target.name}",
-            provenance=read_provenance(folder),
-            design=design_of(config),
-            limits=limits_of(config),
-        )
-        evaluations.append(found)
-    return evaluations
+    count_look(folder)
+    background = background_of(folder, title=config.name)
+    try:
+        targets = [target.build() for target in config.targets]
+        found = evaluate_targets(table, targets=targets, columns=background.columns)
+    except MedfuseError as error:  # a finished training is no failure for want of a page
+        log.warning("the test cases are not evaluated: %s", error)
+        return []
+    for name, one in found.items():
+        for label, reason in one.refused.items():
+            log.warning("%s is not evaluated: %s", f"{name} {label}".strip(), reason)
+    write_evaluation_report(found, out, background=background)
+    return [one for target in found.values() if target.kind == "binary" for one in target.by_class.values()]
 
 
 def _calibration(folder: Path) -> dict[str, object]:

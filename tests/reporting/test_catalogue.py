@@ -55,3 +55,29 @@ def test_a_sentence_of_the_evaluation_is_known_by_its_wording(key):
 
 def test_a_sentence_that_nobody_knows_stays_as_it_is():
     assert open_catalogue("zh").translated("Rendered CT.") == "Rendered CT."
+
+
+PAGES = (
+    "base.html",
+    "evaluation_base.html",
+    "evaluation.html",
+    "evaluation_parts.html",
+    "targets.html",
+    "comparison.html",
+)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_sentence_lives_in_a_template(name):
+    source = (files("medfuse.reporting") / "templates" / name).read_text("utf-8")
+    text = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", "", source, flags=re.DOTALL)
+    shown = re.sub(r"<[^>]*>", " ", re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL))
+    assert re.findall(r"[^\W\d_]+", shown) == []
+    spoken = re.findall(r'(?:alt|aria-label|title|placeholder)="([^"]*)"', text)
+    assert [words for words in spoken if words.strip()] == []
+
+
+def test_every_key_that_a_template_names_is_in_the_catalogue():
+    sources = [(files("medfuse.reporting") / "templates" / name).read_text("utf-8") for name in PAGES]
+    named = {key for source in sources for key in re.findall(r"say\([\"']([\w.]+)[\"'][,)]", source)}
+    assert named and named <= set(ENGLISH)

@@ -1,101 +1,168 @@
 import json
 import re
-from base64 import b64decode
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from medfuse.evaluation import evaluate
-from medfuse.reporting import write_evaluation_report
+from medfuse.evaluation import evaluate, evaluate_targets
+from medfuse.reporting import Background, write_evaluation_report
 from medfuse.reporting.words import number
 
 PROVENANCE = {"Config digest": "sha256:00ff", "Command": "medfuse evaluate RUN --out DIR"}
+PLAIN = Background("t", PROVENANCE)
 
 
-def evaluation(*, text_shift=1.2, names=None, seed=0):
+def table(*, text_shift=1.2, names=None, seed=0):
     rng = np.random.default_rng(seed)
-    rows, diameter = [], {}
+    rows = []
     for i in range(120):
         label = int(rng.random() < 0.4)
         image, text = rng.normal() + label, rng.normal() + text_shift * label
-        for condition, x in {"image": image, "text": text, "fused": image + text}.items():
+        known = {"image": image, "text": text, "fused": image + text, "baseline_diameter": rng.normal()}
+        for condition, x in known.items():
             name = (names or {}).get(condition, condition)
             rows.append((f"c{i}", f"p{i // 2}", name, 1 / (1 + np.exp(-x)), label))
-        diameter[f"c{i}"] = rng.random()
-    table = pd.DataFrame(rows, columns=["case_id", "patient_key", "condition", "probability", "label"])
-    return evaluate(table, baselines={"diameter": pd.Series(diameter)})
+    return pd.DataFrame(rows, columns=["case_id", "patient_key", "condition", "probability", "label"])
+
+
+def evaluation(**options):
+    return evaluate(table(**options))
 
 
 def test_page_and_figures_are_written_and_agree(tmp_path, read_page):
     result = evaluation()
-    path = write_evaluation_report(result, tmp_path / "new" / "folder", title="Nodules", provenance=PROVENANCE)
+    path = write_evaluation_report(result, tmp_path / "new" / "folder", background=PLAIN)
     page = read_page(path)
     written = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
     assert written["fused"]["auroc"]["value"] == result.metrics["fused"]["auroc"].value
     assert written["provenance"] == PROVENANCE
     for figures in (*result.metrics.values(), *result.baselines.values()):
         for figure in figures.values():
-            assert number(figure.value) in page.text
+            assert np.isnan(figure.value) or number(figure.value) in page.text
+    for found in result.paired["fused - image"].values():
+        assert number(abs(found.difference)) in page.text
     assert "Research use only." in page.text
     assert "60 patients" in re.sub(r"\s+", " ", page.text)
 
 
 def test_the_verdict_comes_from_the_interval(tmp_path, read_page):
-    helped = read_page(write_evaluation_report(evaluation(), tmp_path / "a", title="t", provenance={})).text
+    helped = read_page(write_evaluation_report(evaluation(), tmp_path / "a", background=PLAIN)).text
     useless = evaluation(text_shift=0.0)
-    idle = read_page(write_evaluation_report(useless, tmp_path / "b", title="t", provenance={})).text
+    idle = read_page(write_evaluation_report(useless, tmp_path / "b", background=PLAIN)).text
     assert re.search(r"Yes\s*Does the report add to the image\?", helped)
     assert useless.comparisons["fused - image"].low <= 0
     assert re.search(r"(No|Not shown)\s*Does the report add to the image\?", idle)
 
 
+def test_confusion_is_that_of_the_evaluation(tmp_path, read_page):
+    result = evaluation()
+    text = read_page(write_evaluation_report(result, tmp_path, background=PLAIN)).text
+    counts = result.operating_points["fused"][0].confusion
+    assert f"{counts.true_positive}found" in text and f"{counts.false_negative}missed" in text
+    assert f"{counts.false_positive}false alarms" in text and f"{counts.true_negative}passed" in text
+
+
 def test_design_limits_and_notes_are_on_the_page(tmp_path, read_page):
-    path = write_evaluation_report(
-        evaluation(), tmp_path, title="t", provenance=PROVENANCE, design=["R² = 0.11."], limits=["Rendered CT."]
-    )
-    text = read_page(path).text
-    assert all(words in text for words in ("R² = 0.11.", "Rendered CT.", "sha256:00ff", "0.500, fixed in advance"))
+    background = Background("t", PROVENANCE, ("R² = 0.11.",), ("Rendered CT.",), looks=3)
+    text = read_page(write_evaluation_report(evaluation(), tmp_path, background=background)).text
+    said = ("R² = 0.11.", "Rendered CT.", "sha256:00ff", "0.500, fixed in advance", "computed 3 times")
+    assert all(words in text for words in said)
 
 
 def test_a_single_unnamed_model_gets_a_page_without_questions(tmp_path, read_page):
-    table = pd.DataFrame(
+    few = pd.DataFrame(
         {"case_id": list("abcdef"), "probability": [0.1, 0.6, 0.3, 0.4, 0.8, 0.9], "label": [0, 0, 0, 1, 1, 1]}
     )
-    text = read_page(write_evaluation_report(evaluate(table), tmp_path, title="t", provenance={})).text
+    text = read_page(write_evaluation_report(evaluate(few), tmp_path, background=Background("t"))).text
     assert "Does the report" not in text
     assert "not available" in text
+    assert "is not shown to be better than chance" in text
 
 
-def test_hostile_text_stays_text(tmp_path, read_page, hostile):
-    result = evaluation(names={"text": hostile})
-    path = write_evaluation_report(
-        result, tmp_path, title=hostile, provenance={hostile: hostile}, design=[hostile], limits=[hostile]
-    )
-    page = read_page(path)
-    assert page.text.count(hostile) >= 5
+def test_left_out_cases_and_groups_are_shown(tmp_path, read_page):
+    rows = table()
+    rows.loc[rows["case_id"].isin(["c0", "c1"]), "label"] = None
+    columns = pd.DataFrame({"site": ["north", "south"] * 60}, index=[f"c{i}" for i in range(120)])
+    text = read_page(write_evaluation_report(evaluate(rows, columns=columns), tmp_path, background=PLAIN)).text
+    assert "Left out, 2 cases: without a label" in text
+    assert "north" in text and "all groups alike: p" in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_hostile_text_stays_text(tmp_path, read_page, hostile, language):
+    columns = pd.DataFrame({hostile: [hostile, "b"] * 60}, index=[f"c{i}" for i in range(120)])
+    result = evaluate(table(names={"text": hostile}).assign(target=hostile, **{"class": hostile}), columns=columns)
+    background = Background(hostile, {hostile: hostile}, (hostile,), (hostile,))
+    page = read_page(write_evaluation_report(result, tmp_path, background=background, language=language))
+    assert page.text.count(hostile) >= 8
     assert hostile in json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
-    for picture in re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page.source):
-        assert b"<script" not in b64decode(picture) and b"onerror" not in b64decode(picture).split(b"<!--")[0]
 
 
 def test_same_evaluation_gives_the_same_bytes(tmp_path):
-    pages = [
-        write_evaluation_report(evaluation(), tmp_path / name, title="t", provenance=PROVENANCE).read_bytes()
-        for name in "ab"
-    ]
+    pages = [write_evaluation_report(evaluation(), tmp_path / name, background=PLAIN).read_bytes() for name in "ab"]
     assert pages[0] == pages[1]
+
+
+def test_the_page_speaks_chinese(tmp_path, read_page):
+    page = read_page(write_evaluation_report(evaluation(), tmp_path, background=PLAIN, language="zh"))
+    assert ("html", "lang", "zh") in page.attributes
+    assert "仅供研究使用" in page.text and "报告是否为影像增加信息？" in page.text
+    body = page.text.split("仅供研究使用", 1)[1]
+    english = set(re.findall(r"\b[a-z]{4,}(?: [a-z]{3,})+", body))
+    methods = {"medfuse evaluate", "square-and-add of Wilson", "logit influence", "log influence", "fisher influence"}
+    assert {found for found in english if not any(found in known for known in methods)} == set()
 
 
 def test_what_is_fused_of_three_modalities_is_named(tmp_path, read_page):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
     names = ("image", "text", "table", "image+text", "image+table", "text+table", "fused")
-    table = pd.concat(
+    rows = pd.concat(
         pd.DataFrame({"case_id": np.arange(60), "condition": name, "label": labels, "probability": rng.random(60)})
         for name in names
     )
-    page = read_page(write_evaluation_report(evaluate(table), tmp_path, title="t", provenance={}))
+    page = read_page(write_evaluation_report(evaluate(rows), tmp_path, background=PLAIN))
     assert "Image, report and table" in page.text
     assert "Do all together beat the better one alone" in page.text
     assert "Does the table add to image and report?" in page.text
     assert "Image and report, without the table" in page.text
+
+
+def several(kind):
+    rng = np.random.default_rng(1)
+    rows = []
+    for i in range(90):
+        truth = i % 3
+        odds = np.exp(rng.normal(size=3) + 1.5 * (np.arange(3) == truth))
+        for k, name in enumerate("abc"):
+            p = odds[k] / odds.sum() if kind == "multiclass" else odds[k] / (1 + odds[k])
+            rows.append((f"c{i}", "test" if i < 60 else "validation", "stage", name, p, int(k == truth)))
+    return pd.DataFrame(rows, columns=["case_id", "split", "target", "class", "probability", "label"])
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_a_target_of_several_classes_shows_each_and_all(tmp_path, read_page, kind):
+    found = evaluate_targets(several(kind))
+    page = read_page(write_evaluation_report(found, tmp_path, background=PLAIN))
+    written = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["targets"]["stage"]
+    for name, one in found["stage"].by_class.items():
+        assert f"stage: {name}" in page.text
+        assert number(one.metrics["model"]["auroc"].value) in page.text
+        assert written["by_class"][name]["model"]["auroc"]["value"] == one.metrics["model"]["auroc"].value
+    assert number(found["stage"].overall["model"]["macro_auroc"].value) in page.text
+    assert ("true classes in rows" in page.text) == (kind == "multiclass")
+
+
+def test_one_binary_target_of_several_calls_gets_the_whole_page(tmp_path, read_page):
+    rows = table().assign(target="malignancy")
+    page = read_page(write_evaluation_report(evaluate_targets(rows), tmp_path, background=PLAIN))
+    assert "target “malignancy”" in page.text
+    assert "auroc" in json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["fused"]
+
+
+def test_a_target_that_cannot_be_evaluated_is_named_and_the_others_stand(tmp_path, read_page):
+    rows = pd.concat([table().assign(target="good"), table().assign(target="poor", label=1)])
+    page = read_page(write_evaluation_report(evaluate_targets(rows), tmp_path, background=PLAIN))
+    assert "Not evaluated:" in page.text
+    assert "Of 1 targets 1 are told apart better than chance" in page.text

@@ -53,6 +53,7 @@ def test_the_folder_holds_every_file_of_the_contract(toy_run: Any) -> None:
         "evaluation/metrics.json",
         "evaluation/predictions.csv",
         "evaluation/calibration.json",
+        "test_looks.json",
         "tracking.jsonl",
     }
 
