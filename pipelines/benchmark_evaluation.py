@@ -158,8 +158,8 @@ def clustered_cells(repeats: int) -> list[tuple[int, float, float]]:
         rng, held = np.random.default_rng([7, n_patients]), np.zeros(2)
         patients = np.repeat(np.arange(n_patients), 4)
         for _ in range(repeats):
-            labels = rng.random(patients.size) < 0.4
-            labels[:2] = False, True
+            labels = np.repeat(rng.random(n_patients) < 0.4, 4)
+            labels[:8] = [False] * 4 + [True] * 4
             # Half of a score's variance is the patient's own; the area is that of unit variance all the same.
             own = np.repeat(rng.normal(size=n_patients), 4)
             scores = np.sqrt(0.5) * (own + rng.normal(size=patients.size)) + labels
@@ -343,8 +343,8 @@ def clustered_page(rows: Sequence[tuple[int, float, float]]) -> str:
     lines = [
         "## Several cases a patient",
         "",
-        "Four cases a patient, half of a score's variance being the patient's own: the interval that takes each case",
-        "for a patient, and the reported one.",
+        "Four cases of one class a patient, half of a score's variance being the patient's own: the interval that takes",
+        "each case for a patient, and the reported one.",
         "",
         "| patients | cases alone | by patient |",
         "|---|---|---|",
