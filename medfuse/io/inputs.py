@@ -25,6 +25,7 @@ def find_studies(
     rois: Path | None = None,
     unit: Unit = "arbitrary",
     rule: SeriesRule | None = None,
+    cache: Path | None = None,
 ) -> tuple[list[StudyEntry], pd.DataFrame]:
     """Find the studies in an archive, a study folder or a manifest.
 
@@ -42,6 +43,8 @@ def find_studies(
         Of NIfTI voxels.
     rule : SeriesRule, optional
         See `medfuse.io.ArchiveIndex.entries`.
+    cache : Path, optional
+        Where the facts of an archive's files are kept; see `medfuse.io.index_archive`.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def find_studies(
         return read_manifest(path).entries(unit=unit), pd.DataFrame(columns=list(REFUSED_COLUMNS))
     if not is_archive(path):
         raise UsageError("INPUT", "found no such folder or manifest", expected="an archive, a study or a manifest.csv")
-    index = index_archive(path, reports=reports)
+    index = index_archive(path, reports=reports, cache=cache)
     entries = index.entries(rois=None if rois is None else read_rois(rois), unit=unit, rule=rule)
     if not entries and (path / "manifest.csv").is_file():
         return find_studies(path / "manifest.csv", reports=reports, rois=rois, unit=unit)

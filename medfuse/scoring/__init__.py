@@ -7,22 +7,48 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medfuse.scoring.annotations import AnnotateSummary, TextUse, annotate_reports
-    from medfuse.scoring.engine import ScoreOptions, ScoreSummary, score
+    from medfuse.scoring.engine import ScoreSummary, score
+    from medfuse.scoring.exporting import export_results
     from medfuse.scoring.ledger import Ledger
     from medfuse.scoring.meter import Meter
+    from medfuse.scoring.options import ScoreOptions
+    from medfuse.scoring.pages import explain_results
+    from medfuse.scoring.planning import ScorePlan, plan_scoring
+    from medfuse.scoring.status import RunStatus, run_status
 
 _HOME = {
     "AnnotateSummary": "annotations",
     "Ledger": "ledger",
     "Meter": "meter",
-    "ScoreOptions": "engine",
+    "RunStatus": "status",
+    "ScoreOptions": "options",
+    "ScorePlan": "planning",
     "ScoreSummary": "engine",
     "TextUse": "annotations",
     "annotate_reports": "annotations",
+    "explain_results": "pages",
+    "export_results": "exporting",
+    "plan_scoring": "planning",
+    "run_status": "status",
     "score": "engine",
 }
 
-__all__ = ["AnnotateSummary", "Ledger", "Meter", "ScoreOptions", "ScoreSummary", "TextUse", "annotate_reports", "score"]
+__all__ = [
+    "AnnotateSummary",
+    "Ledger",
+    "Meter",
+    "RunStatus",
+    "ScoreOptions",
+    "ScorePlan",
+    "ScoreSummary",
+    "TextUse",
+    "annotate_reports",
+    "explain_results",
+    "export_results",
+    "plan_scoring",
+    "run_status",
+    "score",
+]
 
 
 def __getattr__(name: str) -> object:

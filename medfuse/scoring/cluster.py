@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import dask
@@ -136,12 +136,16 @@ class ClusterScorer:
         ScoringError
             If the scheduler is lost. What was done stays.
         """
+        waiting = iter(works)
+        first = next(waiting, None)
+        if first is None:
+            return
         with _connected(self._workers, self._scheduler) as client:
             in_hand: dict[str, str] = {}
             client.subscribe_topic(TOPIC, lambda event: in_hand.update([event[1]]))
             client.register_plugin(self._plugin)
             try:
-                yield from self._results(client, works, in_hand)
+                yield from self._results(client, chain([first], waiting), in_hand)
             finally:
                 _quietly(client.unregister_worker_plugin, PLUGIN)
 

@@ -16,60 +16,22 @@ from medfuse.inference import Predictor
 from medfuse.io import Pseudonymizer, StudyEntry
 from medfuse.scoring.ledger import Ledger
 from medfuse.scoring.meter import Meter
+from medfuse.scoring.options import ScoreOptions
 from medfuse.scoring.parts import key_of
 from medfuse.scoring.scorer import Scorer, StudyRows
+from medfuse.scoring.summary import write_summary
 from medfuse.scoring.work import Work, to_works
 
 if TYPE_CHECKING:
     from medfuse.scoring.cluster import ClusterScorer
 
-__all__ = ["ScoreOptions", "ScoreSummary", "identity_of", "score"]
+__all__ = ["ScoreSummary", "identity_of", "score"]
 
 FLUSH_SECONDS, MAX_FLUSH_SECONDS = 2.0, 60.0
 FLUSH_SHARE = 0.02
 """Finished rows wait for the disk this share of the time that the run has taken, between those bounds."""
 
 FLUSH_STUDIES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreOptions:
-    """How to score.
-
-    Parameters
-    ----------
-    position : {"require", "centre"}
-        What to do with a study that has no lesion position: refuse it, or take the volume's centre.
-    share : (int, int)
-        Which of how many shares of the studies this command scores; others may score theirs into the same folder.
-    retry_refused : bool
-        Score the studies again of which a case was refused.
-    study_seconds : float
-        How long reading one study may take.
-    workers : int
-        Processes of this machine to score in; 0 for this one.
-    scheduler : str
-        Address of a scheduler of dask.distributed whose workers score.
-
-    Raises
-    ------
-    UsageError
-        If the share is none, or there are both workers and a scheduler.
-    """
-
-    position: Position = "require"
-    share: tuple[int, int] = (0, 1)
-    retry_refused: bool = False
-    study_seconds: float = 300.0
-    workers: int = 0
-    scheduler: str = ""
-
-    def __post_init__(self) -> None:
-        part, n_parts = self.share
-        if not 0 <= part < n_parts:
-            raise UsageError("--part-id", f"found {part} of {n_parts} parts", expected="0 to --num-parts minus 1")
-        if self.workers and self.scheduler:
-            raise UsageError("--workers", "found a --scheduler too", expected="one of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +68,8 @@ def score(
         Each study once, as `medfuse.io.find_studies` gives them.
     predictor : Predictor
     out : Path
-        Gets predictions/part-*.parquet, refused.jsonl, warnings.jsonl and run.json. Ids in it are keyed pseudonyms.
+        Gets predictions/part-*.parquet, refused.jsonl, warnings.jsonl, summary.html and run.json. Ids in it are
+        keyed pseudonyms.
     pseudonymizer : Pseudonymizer
     options : ScoreOptions, optional
     meter : Meter, optional
@@ -128,16 +91,20 @@ def score(
     options, meter = options or ScoreOptions(), meter or Meter(quiet=True)
     _check_once(entries)
     identity = identity_of(predictor, pseudonymizer, position=options.position)
+    about = {"medfuse": __version__, "studies": len(entries)}
     with Ledger(out, identity=identity, share=options.share) as ledger:
+        ledger.write_run({"state": "running", **about})
         waiting = _Waiting(to_works(entries, pseudonymizer), ledger, options, meter)
         meter.start(len(entries))
         _write_rows(_scorer(predictor, options).run(waiting), ledger, meter, started)
         counts = ledger.count()
         ledger.write_lists()
+        write_summary(out)
         seconds = round(time.monotonic() - started, 3)
-        ledger.write_run(
-            {"medfuse": __version__, "scored": counts.n_scored, "refused": counts.n_refused, "seconds": seconds}
-        )
+        is_whole = options.share[1] == 1 or ledger.n_done_now() >= len(entries)
+        found = {"scored": counts.n_scored, "refused": counts.n_refused, "warned": counts.n_warned}
+        state = {"state": "finished", "source": options.source} if is_whole else {"state": "running"}
+        ledger.write_run({**state, **about, **found, "seconds": seconds})
     return ScoreSummary(*counts[:2], waiting.n_done, seconds, identity, n_warned=counts.n_warned)
 
 
@@ -182,11 +149,10 @@ class _Waiting(Iterable[Work]):
         self.n_done = 0
 
     def __iter__(self) -> Iterator[Work]:
-        part, n_parts = self._options.share
         for work in self._works:
-            if key_of(work.study_key) % n_parts != part:
+            if not self._options.takes(work.study_key):
                 self._meter.skip()
-            elif self._ledger.is_done(work.study_key, work.digest, retry_refused=self._options.retry_refused):
+            elif self._ledger.done.holds(work.study_key, work.digest, retry_refused=self._options.retry_refused):
                 self.n_done += 1
                 self._meter.skip()
             else:

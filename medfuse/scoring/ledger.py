@@ -22,7 +22,7 @@ from medfuse.scoring.rows import Row
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Counts", "Ledger", "read_run"]
+__all__ = ["Counts", "DoneStudies", "Ledger", "check_identity", "read_run"]
 
 RUN = "run.json"
 REFUSED_LIST, WARNED_LIST = "refused.jsonl", "warnings.jsonl"
@@ -37,6 +37,60 @@ class Counts(NamedTuple):
     n_scored: int
     n_refused: int
     n_warned: int
+
+
+class DoneStudies:
+    """The studies that parts hold, 21 bytes each in memory.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Parts.
+
+    Raises
+    ------
+    UsageError
+        If one of them is damaged.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+        known = [parts.read_states(path) for path in self.paths]
+        states = np.concatenate([*known, np.empty(0, STATE)])
+        places = np.repeat(np.arange(len(known), dtype=np.uint32), [len(found) for found in known])
+        order = np.argsort(states["study"], kind="stable")
+        self._states, self._places = states[order], places[order]
+        self._keys = np.ascontiguousarray(self._states["study"])
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def holds(self, study_key: str, digest: int = 0, *, retry_refused: bool = False) -> bool:
+        """Tell whether a study is done, from the same content.
+
+        Parameters
+        ----------
+        study_key : str
+        digest : int
+            See `medfuse.scoring.work.digest_of`.
+        retry_refused : bool
+            Whether a study of which a case was refused counts as not done.
+        """
+        place = self._find(study_key)
+        if place is None:
+            return False
+        state = self._states[place]
+        return int(state["digest"]) == digest and not (retry_refused and state["refused"])
+
+    def part_of(self, study_key: str) -> int | None:
+        """Return which of the parts holds a study, from 0; None if none does."""
+        place = self._find(study_key)
+        return None if place is None else int(self._places[place])
+
+    def _find(self, study_key: str) -> int | None:
+        key = np.uint64(key_of(study_key))
+        place = int(np.searchsorted(self._keys, key))
+        return place if place < len(self._keys) and self._keys[place] == key else None
 
 
 class _Finished(NamedTuple):
@@ -83,13 +137,8 @@ class Ledger:
         self._remove_partials(is_alone=share[1] == 1)
         if self._check() is None:
             self.write_run({})
-        self._paths = parts.part_paths(self.parts)
-        known = [parts.read_states(path) for path in self._paths]
-        states = np.concatenate([*known, np.empty(0, STATE)])
-        places = np.repeat(np.arange(len(known)), [len(found) for found in known])
-        order = np.argsort(states["study"], kind="stable")
-        self._states, self._places = states[order], places[order]
-        self._number = 1 + max((int(path.stem.rpartition("-")[2]) for path in self._paths), default=-1)
+        self.done = DoneStudies(parts.part_paths(self.parts))
+        self._number = 1 + max((int(path.stem.rpartition("-")[2]) for path in self.done.paths), default=-1)
 
     def __enter__(self) -> Self:
         return self
@@ -102,28 +151,6 @@ class Ledger:
     def close(self) -> None:
         """Let other processes write to the folder; rows that are not flushed are lost."""
         self._lock.release()
-
-    @property
-    def n_studies(self) -> int:
-        """Studies that were in the folder when it was opened."""
-        return len(self._states)
-
-    def is_done(self, study_key: str, digest: int = 0, *, retry_refused: bool = False) -> bool:
-        """Tell whether a study was done when the folder was opened, from the same content.
-
-        Parameters
-        ----------
-        study_key : str
-        digest : int
-            See `medfuse.scoring.work.digest_of`.
-        retry_refused : bool
-            Whether a study of which a case was refused counts as not done.
-        """
-        place = self._find(study_key)
-        if place is None:
-            return False
-        state = self._states[place]
-        return int(state["digest"]) == digest and not (retry_refused and state["refused"])
 
     def add(self, study_key: str, rows: Sequence[Row], *, digest: int = 0) -> None:
         """Keep the rows of one finished study until the next `flush`."""
@@ -140,10 +167,10 @@ class Ledger:
         again: dict[int, list[_Finished]] = defaultdict(list)
         new: list[_Finished] = []
         for study in self._waiting:
-            place = self._find(study.study_key)
-            (new if place is None else again[int(self._places[place])]).append(study)
+            number = self.done.part_of(study.study_key)
+            (new if number is None else again[number]).append(study)
         for number, studies in again.items():
-            self._replace(self._paths[number], studies)
+            self._replace(self.done.paths[number], studies)
         if new:
             path = self.parts / f"{self._prefix}-{self._number:05d}.parquet"
             parts.write_part(path, parts.as_table([row for study in new for row in study.rows]), _states_of(new))
@@ -201,10 +228,9 @@ class Ledger:
         """Write run.json; its identity stays."""
         self._write(RUN, json.dumps({**record, "identity": self._identity}, indent=1) + "\n")
 
-    def _find(self, study_key: str) -> int | None:
-        key = np.uint64(key_of(study_key))
-        place = int(np.searchsorted(self._states["study"], key))
-        return place if place < len(self._states) and self._states["study"][place] == key else None
+    def n_done_now(self) -> int:
+        """Count the studies in the folder, those of other processes too."""
+        return sum(len(parts.read_states(path)) for path in parts.part_paths(self.parts))
 
     def _replace(self, path: Path, studies: Sequence[_Finished]) -> None:
         """Write a part anew with other rows of some of its studies."""
@@ -220,10 +246,8 @@ class Ledger:
 
     def _check(self) -> dict[str, Any] | None:
         """Refuse a folder of something else; return the record of this run, None if there is none yet."""
-        before = read_run(self.folder)
+        before = check_identity(self.folder, self._identity)
         if before is not None:
-            if changed := _differences(before["identity"], self._identity):
-                raise UsageError("--out", f"it holds results of another run: {changed} differ", expected=SAME)
             return before
         found = [*self.folder.glob("*"), *self.parts.glob("*")]
         if any(path != self.parts and not path.name.startswith(".") for path in found):
@@ -250,6 +274,20 @@ class Ledger:
             partial.replace(self.folder / name)
         except OSError as error:
             raise parts.unwritable(error) from error
+
+
+def check_identity(folder: Path, identity: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the run.json of a results folder if it is of the same run, None if there is none.
+
+    Raises
+    ------
+    UsageError
+        If it is of another run, showing the difference.
+    """
+    before = read_run(folder)
+    if before is not None and (changed := _differences(before["identity"], identity)):
+        raise UsageError("--out", f"it holds results of another run: {changed} differ", expected=SAME)
+    return before
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medfuse.errors import UsageError
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "is_written"]
 
 
 class FolderLock:
@@ -44,14 +44,19 @@ class FolderLock:
             self._descriptor = -1
 
 
-def _take(descriptor: int) -> bool:
+def is_written(folder: Path) -> bool:
+    """Tell whether a process writes to a folder now."""
+    return any(_is_taken(path) for path in folder.glob(".share-*of*.lock"))
+
+
+def _take(descriptor: int, *, is_shared: bool = False) -> bool:
     """Lock a file; where the file system knows no locks, nothing is locked."""
     try:
         import fcntl
     except ImportError:  # no POSIX
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -62,6 +67,6 @@ def _take(descriptor: int) -> bool:
 def _is_taken(path: Path) -> bool:
     descriptor = os.open(path, os.O_RDWR)
     try:
-        return not _take(descriptor)
+        return not _take(descriptor, is_shared=True)
     finally:
         os.close(descriptor)

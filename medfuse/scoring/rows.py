@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from medfuse.errors import MedfuseError
-from medfuse.inference.calibration import conditions_of
 from medfuse.types import Prediction, Target
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ class RowLayout:
 
     def blank(self) -> Row:
         """Return an empty row."""
+        from medfuse.inference.calibration import conditions_of  # and torch: reading rows needs neither
+
         named = {t.name: [name for name, _ in columns_of(t.name, t.classes)] for t in self.targets}
         single = [condition for condition in conditions_of(self.modalities) if condition != "fused"]
         names = [name for found in named.values() for name in found]

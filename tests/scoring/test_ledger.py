@@ -42,8 +42,8 @@ def test_rows_are_there_once_after_going_on(tmp_path: Path) -> None:
         first.flush()
         add(first, row("S3"))  # never flushed: the process was killed
     with opened(tmp_path / "out") as second:
-        assert second.is_done("S2")
-        assert not second.is_done("S3")
+        assert second.done.holds("S2")
+        assert not second.done.holds("S3")
         add(second, row("S3"))
         add(second, row("S1", status="refused"))
         second.flush()
@@ -60,9 +60,9 @@ def test_a_study_scored_again_takes_the_place_of_what_was_there_of_it(tmp_path: 
         add(first, row("S2"), digest=2)
         first.flush()
     with opened(tmp_path / "out") as second:
-        assert not second.is_done("S1", 5)  # its content changed
-        assert not second.is_done("S1", 1, retry_refused=True)
-        assert second.is_done("S2", 2, retry_refused=True)
+        assert not second.done.holds("S1", 5)  # its content changed
+        assert not second.done.holds("S1", 1, retry_refused=True)
+        assert second.done.holds("S2", 2, retry_refused=True)
         add(second, row("S1", "3"), digest=5)
         add(second, row("S4"))
         second.flush()
@@ -71,8 +71,8 @@ def test_a_study_scored_again_takes_the_place_of_what_was_there_of_it(tmp_path: 
     ]  # fmt: skip
     with opened(tmp_path / "out") as third:
         assert cases(third) == [("S1", "3"), ("S2", "1"), ("S4", "1")]
-        assert third.is_done("S1", 5, retry_refused=True)
-        assert third.n_studies == 3
+        assert third.done.holds("S1", 5, retry_refused=True)
+        assert len(third.done) == 3
 
 
 def test_shares_write_side_by_side_and_are_one_table(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_shares_write_side_by_side_and_are_one_table(tmp_path: Path) -> None:
             opened(tmp_path / "out")
     with opened(tmp_path / "out") as alone:
         assert cases(alone) == [("S1", "1"), ("S2", "1")]
-        assert alone.is_done("S1")
-        assert alone.is_done("S2")
+        assert alone.done.holds("S1")
+        assert alone.done.holds("S2")
 
 
 def test_a_damaged_part_is_named_and_left_alone(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_folder_that_is_gone_stops_the_run_and_is_not_made_again(tmp_path: Pat
     assert not (tmp_path / "out").exists()
     (tmp_path / "away").rename(tmp_path / "out")
     with opened(tmp_path / "out") as again:
-        assert not again.is_done("S1")
+        assert not again.done.holds("S1")
         add(again, row("S1"))
         again.flush()
         assert cases(again) == [("S1", "1")]
@@ -136,14 +136,14 @@ def test_a_torn_partial_is_removed_and_counts_for_nothing(tmp_path: Path) -> Non
         torn.write_bytes(b"PAR1 torn")
     with opened(tmp_path / "out") as again:
         assert not torn.exists()
-        assert again.n_studies == 1
+        assert len(again.done) == 1
 
 
 def test_a_run_killed_while_it_opened_its_folder_goes_on(tmp_path: Path) -> None:
     (tmp_path / "out" / "predictions").mkdir(parents=True)
     (tmp_path / "out" / ".run.json.77.partial").write_text("{")
     with opened(tmp_path / "out") as ledger:
-        assert ledger.n_studies == 0
+        assert len(ledger.done) == 0
     assert list((tmp_path / "out").glob(".*.partial")) == []
 
 
