@@ -316,85 +316,74 @@ def _row(
 
 def area_page(areas: Sequence[AreaCell]) -> str:
     """Return the table of areas; bold where an interval covers less than 92 % or more than 97 %."""
-    head = " | ".join(f"{p:.0%}: plain | logit" for p in PREVALENCES)
-    lines = [
-        "## Area under the ROC curve",
-        "",
+    said = (
         "Plain DeLong, as most libraries have it, beside the reported interval on the logit scale, by prevalence.",
         "Bold: outside 0.92 to 0.97. Of two normal distributions; where DeLong gives no variance, the reported",
         "interval is Newcombe's.",
-        "",
-        f"| cases | AUROC | {head} |",
-        "|---|---|" + "---|---|" * len(PREVALENCES),
+    )
+    head = ["cases", "AUROC", *(f"{p:.0%}, {name}" for p in PREVALENCES for name in ("plain", "logit"))]
+    rows = [
+        [
+            f"{n}",
+            f"{area:g}",
+            *(_mark(end) for cell in areas if cell[:2] == (n, area) for end in (cell.plain, cell.ours)),
+        ]
+        for n in SIZES
+        for area in AREAS
     ]
-    for n in SIZES:
-        for area in AREAS:
-            cells = [(cell.plain, cell.ours) for cell in areas if cell[:2] == (n, area)]
-            lines.append(f"| {n} | {area:g} | " + " | ".join(f"{_mark(p)} | {_mark(o)}" for p, o in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _mark(share: float) -> str:
-    return f"{share:.3f}" if 0.92 <= share <= 0.97 else f"**{share:.3f}**"
+    return _page("Area under the ROC curve", said, head, rows)
 
 
 def clustered_page(rows: Sequence[tuple[int, float, float]]) -> str:
     """Return the table of repeated patients."""
-    lines = [
-        "## Several cases a patient",
-        "",
-        "Four cases of one class a patient, half of a score's variance being the patient's own: the interval that takes",
-        "each case for a patient, and the reported one.",
-        "",
-        "| patients | cases alone | by patient |",
-        "|---|---|---|",
-    ]
-    return "\n".join([*lines, *(f"| {n} | {_mark(a)} | {_mark(b)} |" for n, a, b in rows)]) + "\n"
+    said = (
+        "Four cases of one class a patient, half of a score's variance being the patient's own: the interval that",
+        "takes each case for a patient, and the reported one.",
+    )
+    cells = [[f"{n}", _mark(alone), _mark(by_patient)] for n, alone, by_patient in rows]
+    return _page("Several cases a patient", said, ["patients", "cases alone", "by patient"], cells)
 
 
 def figure_page(held: dict[str, list[float]]) -> str:
     """Return the table of all other figures."""
-    lines = [
-        "## All other figures",
-        "",
+    said = (
         f"Of an AUROC of {norm.cdf(SCENE[0] / np.sqrt(2)):.2f}, a prevalence of {SCENE[1]:.0%}, calibrated",
         "probabilities and calls from a probability of 0.3 on.",
-        "",
-        "| figure | 50 cases | 100 cases | 300 cases |",
-        "|---|---|---|---|",
-    ]
-    rows = [f"| {name.replace('_', ' ')} | " + " | ".join(map(_mark, row)) + " |" for name, row in held.items()]
-    return "\n".join([*lines, *rows]) + "\n"
+    )
+    cells = [[name.replace("_", " "), *map(_mark, row)] for name, row in held.items()]
+    return _page("All other figures", said, ["figure", "50 cases", "100 cases", "300 cases"], cells)
 
 
 def set_page(rows: Sequence[SetCell]) -> str:
     """Return the table of sets of classes."""
-    lines = [
-        "## Sets of classes",
-        "",
+    said = (
         "Share of new cases whose set holds the true class, the mean of 1,000 validation sets. A promise made of each",
         "class is tried on the rarer one (25 %), whose few cases allow no finer promise; one made of new patients on",
         "patients of three like cases.",
-        "",
-        "| promise | validation cases | promised | kept |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join([*lines, *(f"| {kind} | {n} | {a:.2f} | {b:.3f} |" for kind, n, a, b in rows)]) + "\n"
+    )
+    cells = [[cell.kind, f"{cell.n}", f"{cell.promised:.2f}", f"{cell.kept:.3f}"] for cell in rows]
+    return _page("Sets of classes", said, ["promise", "validation cases", "promised", "kept"], cells)
 
 
 def interval_page(rows: Sequence[tuple[int, float, float, float]]) -> str:
     """Return the table of Venn-Abers intervals."""
-    lines = [
-        "## Intervals of single probabilities",
-        "",
+    said = (
         "Venn-Abers intervals promise that one of their two ends is calibrated, not that a case's true probability",
         "lies between them; they are no 95 % intervals. The share of cases whose true probability does, within 0.02,",
         "of scores that are right and of scores three times too sure:",
-        "",
-        "| validation cases | mean width | scores right | scores too sure |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join([*lines, *(f"| {n} | {w:.3f} | {a:.2f} | {b:.2f} |" for n, w, a, b in rows)]) + "\n"
+    )
+    cells = [[f"{n}", f"{width:.3f}", f"{right:.2f}", f"{sure:.2f}"] for n, width, right, sure in rows]
+    head = ["validation cases", "mean width", "scores right", "scores too sure"]
+    return _page("Intervals of single probabilities", said, head, cells)
+
+
+def _page(title: str, said: Sequence[str], head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    table = [head, ["---"] * len(head), *rows]
+    return "\n".join([f"## {title}", "", *said, "", *(f"| {' | '.join(row)} |" for row in table)]) + "\n"
+
+
+def _mark(share: float) -> str:
+    return f"{share:.3f}" if 0.92 <= share <= 0.97 else f"**{share:.3f}**"
 
 
 if __name__ == "__main__":
