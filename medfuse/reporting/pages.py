@@ -87,6 +87,5 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = words.number
     environment.filters["signed"] = words.signed
-    environment.filters["interval"] = words.interval
     environment.globals["say"] = open_catalogue("en")  # a page in another language brings its own
     return environment
