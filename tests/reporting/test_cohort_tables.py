@@ -73,7 +73,10 @@ def test_the_flow_names_everyone_who_left_and_why():
         facts(refused, 2), evaluated=EVALUATED, left_out={"no_label": 1, "unknown_to_baseline": 0}, say=SAY
     )
     assert [box.title for box in boxes] == ["In the manifest", "Used", "Evaluated, the same cases in every row below"]
-    assert boxes[0].left == ("Refused, 3 cases + 1 whole studies: found no box", "Without a label, and not used: 2 cases")
+    assert boxes[0].left == (
+        "Refused, 3 cases + 1 whole studies: found no box",
+        "Without a label, and not used: 2 cases",
+    )
     assert boxes[1].left == ("Left out, 1 cases: without a label",)
     assert boxes[1].parts[1] == ("Test", "10 cases of 8 patients")
     assert boxes[2].parts == (("Positive", "4 cases"), ("Negative", "5 cases"))
