@@ -72,9 +72,20 @@ def identity_of(path: Path, *, where: str) -> Any:
 def moment_of(identity: Any) -> tuple[str, str]:
     """Return the date and time of the first pair in `MOMENTS` that has a date; the time may be empty."""
     for date, time in MOMENTS:
-        if text := str(identity.get(date) or ""):
-            return text, str(identity.get(time) or "")
+        if text := _date(identity.get(date)):
+            return text, _time(identity.get(time))
     return "", ""
+
+
+def _date(value: Any) -> str:
+    """Return a date as DICOM writes it now, empty if it is none; some old scanners wrote 2004.01.19."""
+    text = str(value or "").replace(".", "")
+    return text if DATE.fullmatch(text) else ""
+
+
+def _time(value: Any) -> str:
+    text = str(value or "").replace(":", "")
+    return text if TIME.fullmatch(text) else ""
 
 
 def _check_character_set(header: Any, where: str) -> None:
@@ -115,11 +126,8 @@ def _complete(identity: Any) -> None:
     for keyword in REQUIRED:
         if identity.get(keyword) is None:
             setattr(identity, keyword, "")
-    for keyword in ("PatientBirthDate", "StudyDate"):  # some old scanners wrote 2004.01.19
-        text = str(identity.get(keyword) or "").replace(".", "")
-        setattr(identity, keyword, text if DATE.fullmatch(text) else "")
-    text = str(identity.StudyTime or "").replace(":", "")
-    identity.StudyTime = text if TIME.fullmatch(text) else ""
+    identity.PatientBirthDate, identity.StudyDate = _date(identity.PatientBirthDate), _date(identity.StudyDate)
+    identity.StudyTime = _time(identity.StudyTime)
     if identity.PatientSex not in SEXES:
         identity.PatientSex = ""
     identity.SpecificCharacterSet = "ISO_IR 192"

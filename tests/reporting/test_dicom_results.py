@@ -154,6 +154,27 @@ def test_identity_is_the_studys_own(charset: str, write_series: Make, tmp_path: 
             assert dataset.FrameOfReferenceUID == original.FrameOfReferenceUID
 
 
+def test_headers_of_old_scanners_are_mended(
+    write_series: Make, tmp_path: Path, results_on: Make, dicom_errors: Make
+) -> None:
+    folder = write_series()
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        del dataset.PatientBirthDate, dataset.StudyID, dataset.ReferringPhysicianName
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset.StudyDate, dataset.StudyTime, dataset.PatientSex = "2004.01.19", "10:11:12", "female"
+            dataset.BodyPartExamined, dataset.PatientAge = "Lung, left", "45"
+            dataset.save_as(path)
+    source = read_source_series(folder)
+    paths = write_dicom_results(tmp_path / "out", results_on(source), source=source)
+    assert dicom_errors(paths) == {}
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        assert (dataset.StudyDate, dataset.StudyTime, dataset.PatientSex) == ("20040119", "101112", "")
+        assert (dataset.PatientID, dataset.StudyID, dataset.ContentDate) == ("P-77", "", "20040119")
+
+
 def test_no_name_is_logged_or_warned_of(
     write_series: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: Any, results_on: Make
 ) -> None:
