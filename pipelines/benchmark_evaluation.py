@@ -40,7 +40,7 @@ from medfuse.types import Array, Estimate
 COMMAND = "make bench-evaluation"
 SIZES, AREAS, PREVALENCES = (50, 100, 200, 500), (0.7, 0.8, 0.9, 0.95, 0.99), (0.1, 0.2, 0.5)
 PROMISED = (0.80, 0.90, 0.95)
-N_SCORES, N_RESAMPLES = 100_000, 2000
+N_SCORES, N_RESAMPLES, N_TRUE = 100_000, 2000, 2_000_000
 SCENE = (1.4, 0.3)
 """Strength and prevalence of the scores that the other figures are tried on: an AUROC of 0.84."""
 Flags = NDArray[np.bool_]
@@ -173,7 +173,7 @@ def clustered_cells(repeats: int) -> list[tuple[int, float, float]]:
 def figure_cells(repeats: int) -> dict[str, list[float]]:
     """Return the coverage of every other figure at 50, 100 and 300 cases."""
     strength, prevalence = SCENE
-    many = draw_scores(np.random.default_rng(1), 2_000_000, strength=strength, prevalence=prevalence)
+    many = draw_scores(np.random.default_rng(1), N_TRUE, strength=strength, prevalence=prevalence)
     true = {name: one.value for name, one in _figures(many).items()}
     true |= {"calibration_intercept": 0.0, "calibration_slope": 1.0, "ece": 0.0}
     held: dict[str, list[float]] = {name: [] for name in true}
