@@ -122,9 +122,10 @@ def evaluate_class(
         name: operating_points(cases, p, cuts[name], level=plan.level, clusters=clusters)
         for name, p in conditions.items()
     }
-    comparisons, better = _comparisons(answers, figures, level=plan.level)
+    comparisons, better = _comparisons(answers, figures, plan)
     tested = {name: c for name, c in comparisons.items() if name != "lift"}
     corrected = holm([c.p_value for c in tested.values()])
+    pairs = {name: _pair(answers, name.removeprefix(f"{plan.reference} - "), plan) for name in tested}
     promises = {
         name: check_promises(
             cases, p, rows[rows["condition"] == name], coverage=plan.coverage, level=plan.level, clusters=clusters
@@ -148,9 +149,9 @@ def evaluate_class(
         curves={name: curves_of(answers, name, level=plan.level) for name in (*conditions, *others)},
         notes=(*cases.notes, *_fold_notes(cases)),
         operating_points=points,
-        paired={name: paired_tests(_pair(answers, name), plan) for name in tested},
+        paired={name: paired_tests(pair, plan) for name, pair in pairs.items()},
         p_holm=dict(zip(tested, corrected, strict=True)),
-        detectable={name: _detectable(answers, name, plan) for name in tested},
+        detectable={name: _detectable(pair, plan) for name, pair in pairs.items()},
         missing=_missing(answers, plan),
         sets={name: found[0] for name, found in kept.items()},
         intervals={name: found[1] for name, found in kept.items()},
@@ -200,40 +201,37 @@ def _figures(answers: Answers, name: str, *, level: float) -> dict[str, Estimate
 
 
 def _comparisons(
-    answers: Answers, figures: Mapping[str, Mapping[str, Estimate]], *, level: float
+    answers: Answers, figures: Mapping[str, Mapping[str, Estimate]], plan: EvaluationPlan
 ) -> tuple[dict[str, Comparison], str]:
-    """Fused minus each other condition and baseline; the lift is the one over the better single modality."""
-    if "fused" not in answers.conditions:
+    """Compare the reference with each other condition and baseline; the lift is over the better single modality."""
+    if plan.reference not in answers.conditions:
         return {}, ""
-    rivals = [n for n in (*answers.conditions, *answers.others) if n not in ("fused", "prevalence")]
-    fused = answers.conditions["fused"]
-    found = {
-        f"fused - {name}": delong_test(
-            answers.cases.labels, fused, answers.answer(name), level=level, clusters=answers.clusters
+    rivals = [n for n in (*answers.conditions, *answers.others) if n not in (plan.reference, "prevalence")]
+    found = {}
+    for name in rivals:
+        pair = _pair(answers, name, plan)
+        found[f"{plan.reference} - {name}"] = delong_test(
+            pair.positive, pair.first, pair.second, level=plan.level, clusters=pair.codes
         )
-        for name in rivals
-    }
     single = [name for name in SINGLE if name in answers.conditions]
-    if not single:
+    if plan.reference != "fused" or not single:
         return found, ""
     better = max(single, key=lambda name: figures[name]["auroc"].value)
     return {"lift": found[f"fused - {better}"], **found}, better
 
 
-def _pair(answers: Answers, comparison: str) -> PairedCases:
-    rival = comparison.removeprefix("fused - ")
+def _pair(answers: Answers, rival: str, plan: EvaluationPlan) -> PairedCases:
     return PairedCases(
         answers.cases.labels,
-        answers.conditions["fused"],
+        answers.conditions[plan.reference],
         answers.answer(rival),
-        answers.calls("fused"),
+        answers.calls(plan.reference),
         answers.calls(rival),
         answers.clusters,
     )
 
 
-def _detectable(answers: Answers, comparison: str, plan: EvaluationPlan) -> float:
-    pair = _pair(answers, comparison)
+def _detectable(pair: PairedCases, plan: EvaluationPlan) -> float:
     return detectable_difference(
         pair.positive, pair.first, pair.second, level=plan.level, power=plan.power, clusters=pair.codes
     )

@@ -71,6 +71,8 @@ class EvaluationPlan:
         Confidence level of every interval, in (0, 1).
     rules : tuple of OperatingRule
         How thresholds are chosen; the first is the locked one, at which all figures are given.
+    reference : str
+        Condition that all others and the baselines are compared with, if it is there.
     coverage : float
         What sets of classes promise, in (0, 1).
     thresholds : mapping of str to float
@@ -92,6 +94,7 @@ class EvaluationPlan:
         OperatingRule("sensitivity", 0.9),
         OperatingRule("net_benefit", 0.1),
     )
+    reference: str = "fused"
     coverage: float = 0.9
     thresholds: Mapping[str, float] = field(default_factory=dict)
     power: float = 0.8

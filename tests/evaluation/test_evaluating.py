@@ -204,3 +204,14 @@ def test_json_names_every_part_and_holds_only_finite_numbers(found):
     assert content["operating_points"]["fused"][0]["rule"] == {"criterion": "youden", "aim": None}
     assert content["subgroups"][0]["groups"][0]["figures"]["auroc"]["value"] > 0.5
     assert "curves" not in content and content["lift"]["value"] == content["comparisons"]["fused - text"]["value"]
+
+
+def test_any_condition_may_be_the_one_that_others_are_compared_with(table):
+    models = table.replace({"condition": {"fused": "ours", "image": "theirs", "text": "oldest"}})
+    assert evaluate(models).comparisons == {}
+    found = evaluate(models, plan=EvaluationPlan(reference="ours"))
+    assert set(found.comparisons) == set(found.paired) == {"ours - theirs", "ours - oldest"}
+    labels, ours, patients = rows_of(models, "ours")
+    expected = delong_test(labels, ours, rows_of(models, "theirs")[1], clusters=patients)
+    assert found.comparisons["ours - theirs"].p_value == pytest.approx(expected.p_value)
+    assert found.better_single == "" and "lift" not in found.comparisons
