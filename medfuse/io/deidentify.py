@@ -14,7 +14,7 @@ from pathlib import Path
 from medfuse import __version__
 from medfuse.errors import DataError, UsageError
 from medfuse.io.containers import Problems
-from medfuse.io.deidentify_burned_in import burned_in_reason
+from medfuse.io.deidentify_burned_in import pixel_reason
 from medfuse.io.deidentify_dataset import clean_dataset
 from medfuse.io.deidentify_elements import RawFile, encode_file, read_raw
 from medfuse.io.deidentify_identity import Identity, identity_of, text_of
@@ -167,16 +167,18 @@ def _deidentify_file(
     if raw is None:
         done.n_ignored += 1
         return
-    patient, study, series = _folders(raw, names)
-    target = out / patient / study / series / f"{name}.dcm"
+    identity = identity_of(raw.elements, names)
+    study, series = (text_of(raw.elements, keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID"))
+    target = out / identity.pseudonym / names.study(study) / names.series(series) / f"{name}.dcm"
     if target.exists():
         done.n_there += 1
         return
-    reason = _pixel_reason(raw, identity_of(raw.elements, names))
+    reason = pixel_reason(raw, identity)
     if reason and not profile.allow_burned_in:
         found = f"found pixels that may show the patient's identity ({reason})"
         raise DataError(WHERE, found, expected="an image without text, or --allow-burned-in after a look at it")
-    write_whole(target, deidentified_bytes(raw, names, characteristics=profile.characteristics))
+    data = deidentified_bytes(raw, identity, characteristics=profile.characteristics, removed=not reason)
+    write_whole(target, data)
     done.n_written += 1
     if reason:
         done.flagged.append((name, reason))
@@ -207,27 +209,19 @@ def _check(raw: RawFile) -> None:
         raise DataError(WHERE, "found an encapsulated document", expected="an image or object whose content is DICOM")
 
 
-def _folders(raw: RawFile, names: Pseudonymizer) -> tuple[str, str, str]:
-    identity = identity_of(raw.elements, names)
-    study, series = (text_of(raw.elements, keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID"))
-    return identity.pseudonym, names.study(study), names.series(series)
-
-
-def _pixel_reason(raw: RawFile, identity: Identity) -> str:
-    """Say why the pixels may show who the patient is; empty if nothing speaks for it."""
-    if not raw.pixels:
-        return ""
-    return burned_in_reason(raw.elements) or ("their name or id as text in it" if identity.is_in(raw.pixels) else "")
-
-
-def deidentified_bytes(raw: RawFile, names: Pseudonymizer, *, characteristics: bool = False) -> bytes:
+def deidentified_bytes(
+    raw: RawFile, identity: Identity, *, characteristics: bool = False, removed: bool = True
+) -> bytes:
     """Return a file without its patient.
 
     Parameters
     ----------
     raw : RawFile
-    names : Pseudonymizer
+    identity : Identity
     characteristics : bool
+        Keep sex, age, size, weight and the like.
+    removed : bool
+        What PatientIdentityRemoved shall say.
 
     Returns
     -------
@@ -239,8 +233,6 @@ def deidentified_bytes(raw: RawFile, names: Pseudonymizer, *, characteristics: b
     DataError
         If one of the patient's names or ids still is in it: it is searched before it is given out.
     """
-    identity = identity_of(raw.elements, names)
-    removed = not _pixel_reason(raw, identity)
     elements = clean_dataset(raw.elements, identity, characteristics=characteristics, removed=removed)
     kind, instance = (text_of(elements, keyword) for keyword in ("SOPClassUID", "SOPInstanceUID"))
     if identity.is_in(encode_file(replace(raw, elements=elements, pixels=b""), kind, instance)):

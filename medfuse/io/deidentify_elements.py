@@ -56,11 +56,14 @@ class RawFile:
         The element of the pixels, from its tag to its last byte; empty if there is none.
     syntax : str
         Transfer syntax UID; a deflated file is read as what it inflates to.
+    has_drawn_bits : bool
+        Whether an overlay lies in bits of the pixels that no pixel uses.
     """
 
     elements: Elements = field(repr=False)
     pixels: bytes = field(repr=False)
     syntax: str
+    has_drawn_bits: bool = False
 
     @property
     def is_explicit(self) -> bool:
@@ -99,6 +102,7 @@ def read_raw(file: BinaryIO, start: FileStart) -> RawFile:
             dataset = read_dataset(watched, None)  # type: ignore[arg-type]
             is_little = bool(dataset.original_encoding[1])
             elements = _elements(dataset)
+            positions = [dataset.get_item(tag).value for tag in sorted(dataset.keys()) if _is_bit(tag)]
         end = file.tell()
         file.seek(start.offset)
         is_explicit = file.read(6)[4:] in SHORT | LONG  # whatever the file says of itself
@@ -108,7 +112,8 @@ def read_raw(file: BinaryIO, start: FileStart) -> RawFile:
             raise EOFError
     except READ_ERRORS as error:
         raise DataError(WHERE, f"cannot be read ({type(error).__name__})", expected="a whole DICOM file") from error
-    return RawFile(elements, pixels, _syntax(start.syntax, is_explicit=is_explicit, is_little=is_little))
+    syntax = _syntax(start.syntax, is_explicit=is_explicit, is_little=is_little)
+    return RawFile(elements, pixels, syntax, has_drawn_bits=any(at.strip(b"\0") for at in positions if at))
 
 
 class _Watched:
@@ -153,6 +158,11 @@ def _is_named(tag: Any) -> bool:
     is_data = group >= 8 and group % 2 == 0 and tag & 0xFFFF
     is_drawn = group & 0xFF00 in (0x5000, 0x6000) or tag >= PIXEL_TAGS[0]
     return bool(is_data) and not is_drawn and dictionary_has_tag(tag)
+
+
+def _is_bit(tag: int) -> bool:
+    """Tell whether a tag is OverlayBitPosition. Source: DICOM PS3.5 8.1.2."""
+    return tag & 0xFF00FFFF == 0x60000102
 
 
 def _vr(raw: Any) -> str:

@@ -173,6 +173,7 @@ BURNED_IN: list[dict[str, Any]] = [
     {"ConversionType": "WSD"},
     {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]},
     {"PixelData": b"Ann^Realname ".ljust(84, b"\0"), "PatientName": "Realname^Ann"},
+    {"PixelData": bytes(84) + b"seen by A. Stranger"},
 ]
 
 
@@ -189,6 +190,25 @@ def test_pixels_that_may_show_text_are_refused_or_flagged(
     assert (done.n_written, done.refused, len(done.flagged)) == (15, [], 1)
     said = [pydicom.dcmread(path).PatientIdentityRemoved for path in written(tmp_path / "allowed")]
     assert sorted(said) == ["NO"] + ["YES"] * 14
+
+
+def test_an_overlay_in_the_bits_of_the_pixels_is_refused(source: Path, tmp_path: Path) -> None:
+    path = source / "Real 1" / "0001.dcm"
+    dataset = pydicom.dcmread(path)
+    dataset.add_new(0x60000100, "US", 16)
+    dataset.add_new(0x60000102, "US", 12)
+    dataset.save_as(path)
+    done = run(source, tmp_path / "out")
+    assert done.n_written == 14 and "overlay" in str(done.refused[0][1])
+
+
+@pytest.mark.parametrize("more", [b"", b"\0\0", bytes(40), bytes(range(65, 91)) * 10])
+def test_frames_that_are_not_counted_and_padding_are_no_text(
+    source: Path, tmp_path: Path, change: Callable[..., None], more: bytes
+) -> None:
+    change(source / "Real 1" / "0001.dcm", PixelData=bytes(84) + more)
+    done = run(source / "Real 1" / "0001.dcm", tmp_path / "out")
+    assert pydicom.dcmread(written(tmp_path / "out")[0]).PixelData == bytes(84) + more and not done.refused
 
 
 @pytest.mark.parametrize(
