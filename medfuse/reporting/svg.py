@@ -16,7 +16,7 @@ from medfuse.types import Array
 __all__ = ["Bars", "Frame", "Line", "Points", "Stroke", "mark", "plot", "strip", "strokes_of", "swatch"]
 
 INK, SOFT, FAINT, PALE = "#1b2733", "#52606d", "#8a949e", "#e3e8ec"
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360.0, 340.0, 52.0, 12.0, 10.0, 48.0
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360.0, 340.0, 52.0, 18.0, 10.0, 48.0
 STRIP_WIDTH, STRIP_HEIGHT, STRIP_PAD = 240.0, 24.0, 8.0
 
 _SHAPES = {
@@ -227,7 +227,7 @@ def _axes(frame: Frame) -> list[str]:
     body = []
     for tick in _ticks(*frame.x_range):
         x = _x(tick, frame)
-        shown = f"{100 * tick:.0f} %" if frame.percent else _short(tick, frame.x_range)
+        shown = f"{100 * tick:.0f}%" if frame.percent else _short(tick, frame.x_range)
         body.append(f'<path d="M{x:.1f} {TOP:g}V{floor:g}" stroke="{PALE}" fill="none"/>')
         body.append(f'<text x="{x:.1f}" y="{floor + 16:g}" text-anchor="middle" fill="{INK}">{shown}</text>')
     for tick in _ticks(*frame.y_range):
