@@ -19,7 +19,15 @@ from medfuse.evaluation.influence import Influence
 from medfuse.evaluation.inputs import check_level, cluster_codes, finite_scores, two_class_labels
 from medfuse.types import Array, Comparison, Estimate
 
-__all__ = ["auroc", "auroc_influence", "clustered_areas", "delong_test", "newcombe_interval", "placements"]
+__all__ = [
+    "auroc",
+    "auroc_influence",
+    "clustered_areas",
+    "delong_test",
+    "newcombe_interval",
+    "placements",
+    "square_and_add",
+]
 
 
 def auroc(
@@ -151,7 +159,7 @@ def delong_test(
     if np.array_equal(a, b) or (abs(difference) < 1e-12 and variance < 1e-15):
         return Comparison("auroc", 0.0, 0.0, 0.0, 1.0, n, name)
     if np.isnan(variance) or variance < 1e-15:
-        return _square_and_add(areas, n_positive=n_positive, n=n, level=level)
+        return square_and_add(areas, n_positive=n_positive, n=n, level=level)
     error = float(np.sqrt(variance))
     p_value = 2 * float(norm.sf(abs(difference) / error))
     low, high = max(difference - z * error, -1.0), min(difference + z * error, 1.0)
@@ -316,8 +324,32 @@ def _sum_by(values: Array, codes: NDArray[np.intp], n_clusters: int) -> Array:
     return np.stack([np.bincount(codes, weights=row, minlength=n_clusters) for row in values])
 
 
-def _square_and_add(areas: Array, *, n_positive: int, n: int, level: float) -> Comparison:
-    """Interval of a difference from the two separate intervals, where no paired variance exists."""
+def square_and_add(areas: Array, *, n_positive: int, n: int, level: float) -> Comparison:
+    """Return the difference of two areas where no paired variance exists, from their two separate intervals.
+
+    Parameters
+    ----------
+    areas : ndarray, shape (2,)
+    n_positive, n : int
+        Positive cases, and all cases.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    Comparison
+        Wider than a paired one, since it ignores the pairing.
+
+    Notes
+    -----
+    Source: Newcombe 1998, method 10, of the intervals of Newcombe 2006.
+
+    Examples
+    --------
+    >>> found = square_and_add(np.array([1.0, 0.5]), n_positive=3, n=6, level=0.95)
+    >>> found.difference, found.low < 0 < found.high
+    (0.5, True)
+    """
     a, b = float(areas[0]), float(areas[1])
     low_a, high_a = newcombe_interval(a, n_positive=n_positive, n_negative=n - n_positive, level=level)
     low_b, high_b = newcombe_interval(b, n_positive=n_positive, n_negative=n - n_positive, level=level)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
 from scipy.stats import norm
 
 from medfuse.errors import DataError, nearest_name
-from medfuse.evaluation.delong import clustered_areas, newcombe_interval
+from medfuse.evaluation.delong import clustered_areas, newcombe_interval, square_and_add
+from medfuse.evaluation.influence import interval
 from medfuse.evaluation.inputs import check_level, cluster_codes, finite_scores, two_class_labels
 from medfuse.types import Comparison, Estimate
 
@@ -97,7 +97,7 @@ def compare_areas(
     positive = two_class_labels(labels)
     n, n_positive = positive.size, int(positive.sum())
     rows = np.stack([finite_scores(row, n, where=f"scores of {name!r}") for name in scores for row in scores[name]])
-    areas, covariance = clustered_areas(positive, rows, cluster_codes(clusters, n))
+    areas, covariance = clustered_areas(positive, rows, None if clusters is None else cluster_codes(clusters, n))
     owners = np.array([name for name in scores for _ in scores[name]])
     means = np.stack([(owners == name) / max((owners == name).sum(), 1) for name in scores])
     places = {name: place for place, name in enumerate(scores)}
@@ -105,7 +105,7 @@ def compare_areas(
     z = float(norm.ppf((1 + level) / 2))
     how = f"{100 * level:g}%" + ("" if clusters is None else ", clustered by patient")
     estimates = [
-        _estimate(float(value), float(variance), z, n=n, n_positive=n_positive, how=how)
+        _estimate(float(value), float(variance), level, n=n, n_positive=n_positive, how=how)
         for value, variance in zip(values, variances, strict=True)
     ]
     against: dict[str, Comparison] = {}
@@ -113,7 +113,15 @@ def compare_areas(
         contrast = means[places[name]] - means[places[reference]]
         difference, variance = float(contrast @ areas), float(contrast @ covariance @ contrast)
         error = float(np.sqrt(max(variance, 0.0)))
-        p_value = float(2 * norm.sf(abs(difference) / error)) if error > 1e-9 else float(abs(difference) < 1e-12)
+        if not error > 1e-9:  # none, or undefined
+            pair = values[[places[name], places[reference]]]
+            against[name] = (
+                square_and_add(pair, n_positive=n_positive, n=n, level=level)
+                if abs(difference) > 1e-12
+                else Comparison("auroc", 0.0, 0.0, 0.0, 1.0, n, f"paired DeLong {how}")
+            )
+            continue
+        p_value = float(2 * norm.sf(abs(difference) / error))
         low, high = max(difference - z * error, -1.0), min(difference + z * error, 1.0)
         against[name] = Comparison("auroc", difference, low, high, p_value, n, f"paired DeLong {how}")
     others = [name for name in scores if name != reference]
@@ -154,10 +162,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _estimate(value: float, variance: float, z: float, *, n: int, n_positive: int, how: str) -> Estimate:
+def _estimate(value: float, variance: float, level: float, *, n: int, n_positive: int, how: str) -> Estimate:
     if not variance > 0 or value in (0.0, 1.0):
-        low, high = newcombe_interval(value, n_positive=n_positive, n_negative=n - n_positive)
+        low, high = newcombe_interval(value, n_positive=n_positive, n_negative=n - n_positive, level=level)
         return Estimate("auroc", value, low, high, n, n_positive, f"Newcombe score {how}")
-    half = z * float(np.sqrt(variance)) / (value * (1 - value))
-    low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
+    low, high = interval(value, float(np.sqrt(variance)), scale="logit", level=level)
     return Estimate("auroc", value, low, high, n, n_positive, f"logit-DeLong {how}")

@@ -80,3 +80,17 @@ def test_holm_is_its_step_down_rule(p: list[float]) -> None:
                 break
             rejected += 1
         assert sum(value <= level * (1 + 1e-12) for value in found) == rejected
+
+
+def test_a_difference_without_a_variance_is_no_certainty():
+    found = compare_areas([0, 0, 1], {"perfect": [[1, 2, 3]], "constant": [[1, 1, 1]]}, reference="constant")[0]
+    assert found.against.difference == 0.5
+    assert found.against.low < 0 < found.against.high and found.against.p_value > 0.05
+    same = compare_areas([0, 0, 1], {"a": [[1, 2, 3]], "b": [[4, 5, 6]]}, reference="b")[0]
+    assert (same.against.low, same.against.high, same.against.p_value) == (0, 0, 1)
+
+
+def test_the_level_reaches_every_interval():
+    scores = {"perfect": [[1, 2, 3, 4]], "other": [[1, 3, 2, 4]]}
+    wide, narrow = (compare_areas([0, 0, 1, 1], scores, reference="other", level=level) for level in (0.99, 0.5))
+    assert wide[0].area.low < narrow[0].area.low and wide[0].area.value == 1
