@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medfuse.io.archive import ArchiveIndex, index_archive
+    from medfuse.io.dicom_source import SourceSeries, read_source_series
     from medfuse.io.dicom_writer import SeriesIdentity, derived_uid, write_dicom_series
     from medfuse.io.inputs import find_studies
     from medfuse.io.manifest import Manifest, read_manifest
@@ -23,6 +24,7 @@ _HOME = {
     "Manifest": "manifest",
     "Pseudonymizer": "pseudonyms",
     "SeriesIdentity": "dicom_writer",
+    "SourceSeries": "dicom_source",
     "StudyEntry": "studies",
     "derived_uid": "dicom_writer",
     "find_studies": "inputs",
@@ -31,6 +33,7 @@ _HOME = {
     "read_manifest": "manifest",
     "read_report": "report_files",
     "read_rois": "positions",
+    "read_source_series": "dicom_source",
     "read_study": "studies",
     "read_volume": "volumes",
     "read_volumes": "volumes",
@@ -44,6 +47,7 @@ __all__ = [
     "Manifest",
     "Pseudonymizer",
     "SeriesIdentity",
+    "SourceSeries",
     "StudyEntry",
     "derived_uid",
     "find_studies",
@@ -52,6 +56,7 @@ __all__ = [
     "read_manifest",
     "read_report",
     "read_rois",
+    "read_source_series",
     "read_study",
     "read_volume",
     "read_volumes",

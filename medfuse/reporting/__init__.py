@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from medfuse.reporting.background import Background, background_of
     from medfuse.reporting.comparison_report import ComparedCases, write_comparison_report
     from medfuse.reporting.csv_files import write_csv
+    from medfuse.reporting.dicom_results import DicomResults, write_dicom_results
+    from medfuse.reporting.dicom_results_explained import explained_results
     from medfuse.reporting.evaluation_report import write_evaluation_report
     from medfuse.reporting.explanation_report import write_explanation_report
     from medfuse.reporting.looks import count_look
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 _HOME = {
     "Background": "background",
     "ComparedCases": "comparison_report",
+    "DicomResults": "dicom_results",
     "background_of": "background",
     "count_look": "looks",
     "design_of": "provenance",
+    "explained_results": "dicom_results_explained",
     "limits_of": "provenance",
     "methods_page": "methods_report",
     "missing_reports_svg": "methods_report",
@@ -32,6 +36,7 @@ _HOME = {
     "write_annotated_reports": "annotated_report",
     "write_comparison_report": "comparison_report",
     "write_csv": "csv_files",
+    "write_dicom_results": "dicom_results",
     "write_evaluation_report": "evaluation_report",
     "write_explanation_report": "explanation_report",
 }
@@ -39,9 +44,11 @@ _HOME = {
 __all__ = [
     "Background",
     "ComparedCases",
+    "DicomResults",
     "background_of",
     "count_look",
     "design_of",
+    "explained_results",
     "limits_of",
     "methods_page",
     "missing_reports_svg",
@@ -51,6 +58,7 @@ __all__ = [
     "write_annotated_reports",
     "write_comparison_report",
     "write_csv",
+    "write_dicom_results",
     "write_evaluation_report",
     "write_explanation_report",
 ]
