@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-io bench-training performance retrieval out-of-distribution lidc-comparison reference docs lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-training performance retrieval explanations out-of-distribution lidc-comparison reference docs lock clean
 
 setup: $(READY)
 
@@ -54,6 +54,9 @@ bench-data: setup
 bench-evaluation: setup
 	$(BIN)/python -m pipelines.benchmark_evaluation
 
+bench-explain: setup
+	$(BIN)/python -m pipelines.benchmark_explain
+
 bench-io: setup
 	$(BIN)/python -m pipelines.benchmark_io
 
@@ -68,6 +71,9 @@ performance: setup
 
 lidc-comparison: setup
 	$(BIN)/python -m pipelines.lidc_comparison
+
+explanations: setup
+	$(BIN)/python -m pipelines.explanations
 
 retrieval: setup
 	$(BIN)/python -m pipelines.retrieval --models record none infonce siglip deep_cca
