@@ -145,20 +145,21 @@ def _run(arguments: RunArguments, out: Path, options: ScoreOptions, meter: Meter
 def _score(
     arguments: RunArguments, out: Path, options: ScoreOptions, meter: Meter, *, pages: bool, dry_run: bool
 ) -> int:
-    from medfuse.io import find_studies, load_pseudonymizer
+    from medfuse.io import load_pseudonymizer
     from medfuse.io.archive_store import kept_store
+    from medfuse.io.inputs import FoundStudies
     from medfuse.scoring import plan_scoring, score
 
     predictor = load_predictor(arguments.model)
-    unit, rule = predictor.preprocessing.unit, predictor.bundle.series
-    reports, rois = (Path(text) if text else None for text in (arguments.reports, arguments.rois))
     source, names = Path(arguments.source), load_pseudonymizer(_path(arguments.key_file))
-    entries, refused = find_studies(source, reports=reports, rois=rois, unit=unit, rule=rule, cache=kept_store(source))
+    reports, rois = _path(arguments.reports), _path(arguments.rois)
+    found = FoundStudies(source, reports=reports, rois=rois, cache=kept_store(source))
+    entries = found.entries(unit=predictor.preprocessing.unit, rule=predictor.bundle.series)
     if dry_run:
         plan = plan_scoring(entries, predictor=predictor, out=out, pseudonymizer=names, options=options)
         typer.echo("\n".join(plan.lines()))
         return 0
-    for reason, count in refused["reason"].value_counts().head(SHOWN_REASONS).items():
+    for reason, count in found.reasons.most_common(SHOWN_REASONS):
         log.warning("refused %d: %s", count, reason)
     summary = score(entries, predictor=predictor, out=out, pseudonymizer=names, options=options, meter=meter)
     if pages:

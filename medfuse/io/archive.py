@@ -26,7 +26,7 @@ from medfuse.io.pseudonyms import Pseudonymizer, load_pseudonymizer
 from medfuse.io.report_documents import Paired
 from medfuse.io.report_pairing import Pairing
 from medfuse.io.studies import StudyEntry
-from medfuse.io.study_entries import study_entry
+from medfuse.io.study_entries import StudyParts, study_entry
 from medfuse.io.volumes import ImageSource
 from medfuse.types import Unit
 
@@ -133,10 +133,15 @@ class ArchiveIndex:
         """
         lesions = {} if rois is None else lesions_by_study(rois, self.series)
         entries = [
-            study_entry(self, str(uid), group, lesions.get(str(uid), ()), unit=unit, rule=rule or SeriesRule())
+            study_entry(self._parts(str(uid), group), lesions.get(str(uid), ()), unit=unit, rule=rule or SeriesRule())
             for uid, group in self.series.groupby("study_uid", sort=True)
         ]
         return entries + [StudyEntry(f"folder {name}", "", refusal=error) for name, error in sorted(self.lost.items())]
+
+    def _parts(self, uid: str, group: pd.DataFrame) -> StudyParts:
+        rows = [{str(key): value for key, value in row.items()} for row in group.to_dict("records")]
+        objects = self.objects.get(uid, ())
+        return StudyParts(uid, rows, self.sources, self.reports.get(uid), self.masks.get(uid), objects)
 
 
 def index_archive(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +58,8 @@ def describe_series(store: ArchiveStore, root: Path, *, lost: Collection[Path]) 
     FoundSeries
         Sorted by study and series.
     """
-    ids = store.series()
-    n_studies = Counter(series_uid for _, series_uid in ids)
-    for study_uid, series_uid in ids:
+    shared = store.shared_series()
+    for study_uid, series_uid in store.series():
         names, headers, signature = _read(store, (study_uid, series_uid), root)
         folders = frozenset(root / name for name in {name.rpartition(os.sep)[0] for name in names})
         facts = store.verdict(signature) if store.is_kept else None
@@ -70,7 +68,7 @@ def describe_series(store: ArchiveStore, root: Path, *, lost: Collection[Path]) 
             if store.is_kept:
                 store.keep_verdict(signature, facts)
         refusal: DataError | None = None
-        if n_studies[series_uid] > 1:
+        if series_uid in shared:
             found = "found one SeriesInstanceUID in several studies"
             refusal = GeometryError("series", found, expected="one study a series")
         elif not folders.isdisjoint(lost):

@@ -36,6 +36,7 @@ CREATE TABLE verdicts(signature BLOB PRIMARY KEY, run INTEGER, facts TEXT) WITHO
 SLICE, OTHER = "slice", "other"
 FILES_A_COMMIT = 250
 BASES_AT_HAND = 64
+SERIES_AT_HAND = 1024
 CACHE_KIB = 8192
 LOCK_SECONDS = 1.0
 
@@ -84,10 +85,6 @@ class ArchiveStore:
         self._series: dict[tuple[str, str], int] = {}
         self._bases: dict[int, tuple[int, Facts]] = {}
         self._connection = self._open(path)
-        self._series = {
-            (study, series): number
-            for number, study, series in self._connection.execute("SELECT id, study_uid, series_uid FROM series")
-        }
 
     def __enter__(self) -> Self:
         return self
@@ -117,10 +114,7 @@ class ArchiveStore:
 
     def add_slice(self, path: bytes, version: Version, ids: tuple[str, str], facts: Facts) -> None:
         """Add a slice of (study_uid, series_uid): of its facts only what differs from its series is written."""
-        series = self._series.get(ids)
-        if series is None:
-            done = self._connection.execute("INSERT INTO series(study_uid, series_uid) VALUES (?, ?)", ids)
-            series = self._series[ids] = int(done.lastrowid or 0)
+        series = self._series.get(ids) or self._series_number(ids)
         if series not in self._bases:
             if len(self._bases) >= BASES_AT_HAND:
                 del self._bases[next(iter(self._bases))]
@@ -132,6 +126,18 @@ class ArchiveStore:
         if len(facts) - len(differing) < len(common):
             differing |= {key: None for key in common if key not in facts}
         self._add((path, *version, self._run, SLICE, series, base, json.dumps(differing)))
+
+    def _series_number(self, ids: tuple[str, str]) -> int:
+        """Return the number of a series, of a new one a new number; those met last are kept at hand."""
+        if len(self._series) >= SERIES_AT_HAND:
+            self._series.clear()
+        query = "SELECT id FROM series WHERE study_uid = ? AND series_uid = ?"
+        known = self._connection.execute(query, ids).fetchone()
+        if known is None:
+            insertion = "INSERT INTO series(study_uid, series_uid) VALUES (?, ?)"
+            known = (int(self._connection.execute(insertion, ids).lastrowid or 0),)
+        self._series[ids] = int(known[0])
+        return self._series[ids]
 
     def finish(self) -> None:
         """Forget the files that this run has not met."""
@@ -153,10 +159,21 @@ class ArchiveStore:
         for path, kind, facts in self._connection.execute(query, (SLICE, OTHER)):
             yield path, kind, json.loads(facts) if facts else {}
 
-    def series(self) -> list[tuple[str, str]]:
-        """Return (study_uid, series_uid) of every series, sorted."""
-        query = "SELECT study_uid, series_uid FROM series WHERE id IN (SELECT DISTINCT series FROM files)"
-        return sorted(self._connection.execute(query))
+    def series(self) -> Iterator[tuple[str, str]]:
+        """Yield (study_uid, series_uid) of every series, sorted."""
+        query = """SELECT study_uid, series_uid FROM series WHERE (study_uid, series_uid) > (?, ?)
+            AND EXISTS (SELECT 1 FROM files WHERE files.series = series.id)
+            ORDER BY study_uid, series_uid LIMIT ?"""
+        last = ("", "")
+        while found := self._connection.execute(query, (*last, SERIES_AT_HAND)).fetchall():
+            yield from found
+            last = found[-1]
+
+    def shared_series(self) -> set[str]:
+        """Return the series_uids that are in several studies."""
+        query = """SELECT series_uid FROM series WHERE EXISTS (SELECT 1 FROM files WHERE files.series = series.id)
+            GROUP BY series_uid HAVING count(*) > 1"""
+        return {series_uid for (series_uid,) in self._connection.execute(query)}
 
     def slices(self, ids: tuple[str, str]) -> Iterator[tuple[bytes, Version, dict[str, Any]]]:
         """Yield path, version and facts of every slice of (study_uid, series_uid), sorted by path."""

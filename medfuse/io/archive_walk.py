@@ -21,7 +21,10 @@ from medfuse.io.positions import LESION_OBJECTS
 from medfuse.io.report_sr import REPORT_CLASSES
 from medfuse.io.tag_walker import HeaderReader
 
-__all__ = ["MASK", "REPORT", "Count", "FoundFiles", "count_files", "found_files", "header_of", "walk_archive"]
+__all__ = [
+    "MARKS", "MASK", "NIFTI", "PROBLEM", "REPORT", "SR", "Count", "FoundFiles", "count_files", "found_files",
+    "header_of", "lost_folders", "problem_of", "walk_archive",
+]  # fmt: skip
 
 NIFTI, PROBLEM, MARKS, REPORT, MASK, SR = "nifti", "problem", "marks", "report", "mask", "sr"
 """Kinds of files beside slices."""
@@ -144,15 +147,27 @@ def found_files(store: ArchiveStore, root: Path, problems: Problems) -> FoundFil
         elif kind == SR:
             found.structured.append(path)
         elif kind == PROBLEM:
-            found.problems.append((path, VolumeError(facts["where"], facts["found"], expected=facts["expected"])))
+            found.problems.append((path, problem_of(facts)))
         else:
             found.companions[kind].append(path)
     found.problems.sort(key=lambda item: os.fsencode(item[0]))
-    for path, error in found.problems:
+    found.lost = lost_folders(found.problems)
+    return found
+
+
+def problem_of(facts: Facts) -> VolumeError:
+    """Return why a file cannot be read from what the store keeps of it."""
+    return VolumeError(facts["where"], facts["found"], expected=facts["expected"])
+
+
+def lost_folders(problems: Problems) -> dict[Path, DataError]:
+    """Return the folders in which an image may be lost, with their first reason."""
+    lost: dict[Path, DataError] = {}
+    for path, error in problems:
         if isinstance(error, VolumeError):
             folder = root_within(path) if is_container(path) else path if path.is_dir() else path.parent
-            found.lost.setdefault(folder, error)
-    return found
+            lost.setdefault(folder, error)
+    return lost
 
 
 def header_of(path: Path, facts: dict[str, Any]) -> SliceHeader:

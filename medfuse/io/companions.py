@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from medfuse.errors import DataError
 
-__all__ = ["MASK_NAMES", "REPORT_NAMES", "by_folder", "pair_by_folder"]
+__all__ = ["MASK_NAMES", "REPORT_NAMES", "by_folder", "only_companion", "pair_by_folder"]
 
 REPORT_NAMES = ("report.txt",)
 MASK_NAMES = ("mask.nii.gz", "mask.nii")
@@ -56,15 +56,32 @@ def pair_by_folder(
         for uid, places in folders.items()
     }
     users = Counter(path for paths in near.values() for path in paths)
-    paired: dict[str, Path | DataError] = {}
-    for uid, paths in near.items():
-        if len(paths) > 1:
-            paired[uid] = DataError(what, f"found {len(paths)} {what}s for one study", expected="one")
-        elif paths:
-            (path,) = paths
-            shared = f"found one {what} shared by {users[path]} studies, more than one can own"
-            paired[uid] = path if users[path] == 1 else DataError(what, shared, expected="one study below it")
-    return paired
+    return {uid: only_companion(paths, lambda path: users[path], what=what) for uid, paths in near.items() if paths}
+
+
+def only_companion(paths: Collection[Path], n_users: Callable[[Path], int], *, what: str) -> Path | DataError:
+    """Return the one file that lies nearest to a study's images and to no other study's, or why there is none.
+
+    Parameters
+    ----------
+    paths : collection of Path
+        Those nearest to its images; at least one.
+    n_users : callable
+        How many studies a file is nearest to.
+    what : str
+        For error messages.
+
+    Returns
+    -------
+    Path or DataError
+    """
+    if len(paths) > 1:
+        return DataError(what, f"found {len(paths)} {what}s for one study", expected="one")
+    (path,) = paths
+    if (n := n_users(path)) == 1:
+        return path
+    shared = f"found one {what} shared by {n} studies, more than one can own"
+    return DataError(what, shared, expected="one study below it")
 
 
 def _nearest(folder: Path, root: Path, files: Mapping[Path, Path]) -> Path | None:

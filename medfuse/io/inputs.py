@@ -1,7 +1,9 @@
-"""Whatever a user points at -> the studies in it."""
+"""Whatever a user points at -> the studies in it, as a list or one after another."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +11,15 @@ import pandas as pd
 from medfuse.config import SeriesRule
 from medfuse.errors import UsageError
 from medfuse.io.archive import REFUSED_COLUMNS, index_archive
+from medfuse.io.archive_studies import tabulate_archive
 from medfuse.io.files import is_archive
-from medfuse.io.manifest import read_manifest
+from medfuse.io.manifest import Manifest, read_manifest
 from medfuse.io.positions import read_rois
 from medfuse.io.studies import StudyEntry
+from medfuse.io.study_stream import StoredStudies, StudyTable
 from medfuse.types import Unit
 
-__all__ = ["find_studies"]
+__all__ = ["FoundStudies", "find_studies"]
 
 
 def find_studies(
@@ -74,3 +78,51 @@ def find_studies(
         why = f", and refused: {index.refused['reason'].iloc[0]}" if len(index.refused) else ""
         raise UsageError("INPUT", f"found no study{why}", expected="DICOM images, image.nii[.gz] or a manifest.csv")
     return entries, index.refused
+
+
+class FoundStudies:
+    """The studies of an input, in memory that does not grow with an archive.
+
+    Parameters
+    ----------
+    path, reports, rois, cache
+        See `find_studies`.
+
+    Raises
+    ------
+    UsageError
+        As `find_studies` does.
+    """
+
+    def __init__(
+        self, path: Path, *, reports: Path | None = None, rois: Path | None = None, cache: Path | None = None
+    ) -> None:
+        self.reasons = Counter[str]()
+        self._manifest: Manifest | None = None
+        self._table: StudyTable | None = None
+        if path.is_file() and path.suffix.lower() == ".csv":
+            self._read_manifest(path, reports, rois)
+            return
+        if not is_archive(path):
+            expected = "an archive, a study or a manifest.csv"
+            raise UsageError("INPUT", "found no such folder or manifest", expected=expected)
+        table = tabulate_archive(path, reports=reports, rois=rois, cache=cache)
+        if not (table.count() or table.lost) and (path / "manifest.csv").is_file():
+            self._read_manifest(path / "manifest.csv", reports, rois)
+            return
+        if not (table.count() or table.lost):
+            why = f", and refused: {next(iter(table.reasons))}" if table.reasons else ""
+            expected = "DICOM images, image.nii[.gz] or a manifest.csv"
+            raise UsageError("INPUT", f"found no study{why}", expected=expected)
+        self._table, self.reasons = table, table.reasons
+
+    def entries(self, *, unit: Unit = "arbitrary", rule: SeriesRule | None = None) -> Collection[StudyEntry]:
+        """Return the studies as `find_studies` does, each made anew whenever it is asked for."""
+        if self._table is not None:
+            return StoredStudies(self._table, unit=unit, rule=rule or SeriesRule())
+        return [] if self._manifest is None else self._manifest.entries(unit=unit)
+
+    def _read_manifest(self, path: Path, reports: Path | None, rois: Path | None) -> None:
+        if reports is not None or rois is not None:
+            raise UsageError("INPUT", "found a manifest with --reports or --rois", expected="them in the manifest")
+        self._manifest = read_manifest(path)

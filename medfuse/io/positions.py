@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,10 @@ from medfuse.io.studies import DEFAULT_CHANNEL, LesionEntry
 from medfuse.io.tables import inside, number, read_table, wrong_cell
 from medfuse.types import ReportText
 
-__all__ = ["LESION_OBJECTS", "is_lesion_object", "lesions_by_study", "lesions_of_objects", "read_rois"]
+__all__ = [
+    "LESION_OBJECTS", "is_lesion_object", "lesion_of", "lesions_by_study", "lesions_of_objects", "no_row_belongs",
+    "read_rois",
+]  # fmt: skip
 
 POSITION = ("x_mm", "y_mm", "z_mm")
 LESION_OBJECTS = SEG_CLASSES | RTSTRUCT_CLASSES
@@ -103,19 +107,27 @@ def lesions_by_study(rois: pd.DataFrame, series: pd.DataFrame) -> dict[str, tupl
         study_uid = record["study_uid"] or study_of.get(record["series_uid"], "")
         if study_uid not in studies:
             continue
-        report = Path(record["report_path"]) if record["report_path"] else None
-        lesions[study_uid].append(
-            LesionEntry(
-                record["lesion_id"],
-                channels={DEFAULT_CHANNEL: record["series_uid"]} if record["series_uid"] else {},
-                centre=(record["x_mm"], record["y_mm"], record["z_mm"]),
-                report=ReportText(record["report_text"], source="rois") if record["report_text"] else report,
-                diameter_mm=float(record["diameter_mm"]) if record["diameter_mm"] else None,
-            )
-        )
+        lesions[study_uid].append(lesion_of(record))
     if not lesions:
-        raise ManifestError("rois", "found no row of a study in the archive", expected="its study_uid or series_uid")
+        raise no_row_belongs()
     return {study_uid: tuple(parts) for study_uid, parts in lesions.items()}
+
+
+def lesion_of(record: Mapping[Any, Any]) -> LesionEntry:
+    """Return the lesion of a row of `read_rois`; its channel "image" names the real series_uid where there is one."""
+    report = Path(record["report_path"]) if record["report_path"] else None
+    return LesionEntry(
+        record["lesion_id"],
+        channels={DEFAULT_CHANNEL: record["series_uid"]} if record["series_uid"] else {},
+        centre=(record["x_mm"], record["y_mm"], record["z_mm"]),
+        report=ReportText(record["report_text"], source="rois") if record["report_text"] else report,
+        diameter_mm=float(record["diameter_mm"]) if record["diameter_mm"] else None,
+    )
+
+
+def no_row_belongs() -> ManifestError:
+    """Return why positions are refused of which none is in the archive."""
+    return ManifestError("rois", "found no row of a study in the archive", expected="its study_uid or series_uid")
 
 
 def is_lesion_object(sop_class_uid: str) -> bool:

@@ -14,6 +14,7 @@ from medfuse.data.positions import Position
 from medfuse.errors import ScoringError, UsageError
 from medfuse.inference import Predictor
 from medfuse.io import Pseudonymizer, StudyEntry
+from medfuse.io.study_stream import StoredStudies
 from medfuse.scoring.ledger import Ledger
 from medfuse.scoring.meter import Meter
 from medfuse.scoring.options import ScoreOptions
@@ -191,6 +192,9 @@ def _patience(seconds: float) -> float:
 
 
 def _check_once(entries: Collection[StudyEntry]) -> None:
+    """Refuse a list that names a study twice; what an archive holds is there once."""
+    if isinstance(entries, StoredStudies):
+        return
     if n_twice := len(entries) - len({key_of(entry.study_uid) for entry in entries}):
         plural = "studies" if n_twice > 1 else "study"
         raise UsageError("INPUT", f"found {n_twice} {plural} more than once", expected="each study once")

@@ -27,7 +27,7 @@ def test_facts_of_slices_come_back_by_series_and_path(slices: list[tuple[int, di
         for number, (series, facts) in enumerate(slices):
             store.add_slice(b"%03d" % number, (1, number), ("study", f"{series}"), facts)
         store.finish()
-        assert store.series() == [("study", f"{series}") for series in sorted({series for series, _ in slices})]
+        assert list(store.series()) == [("study", f"{series}") for series in sorted({series for series, _ in slices})]
         for ids in store.series():
             expected = [
                 (b"%03d" % n, (1, n), facts) for n, (series, facts) in enumerate(slices) if f"{series}" == ids[1]
@@ -57,7 +57,7 @@ def test_next_run_knows_what_is_unchanged_and_forgets_what_is_gone(tmp_path: Pat
         assert not store.has(b"changed", (1, 2)) and not store.has(b"changed", (2, 1))
         store.add_slice(b"changed", (1, 2), ("a", "c"), {"x": 2})
         store.finish()
-        assert store.series() == [("a", "b"), ("a", "c")] and store.count("other") == 1
+        assert list(store.series()) == [("a", "b"), ("a", "c")] and store.count("other") == 1
         assert [path for path, _, _ in store.slices(("a", "b"))] == [b"same"]
 
 
