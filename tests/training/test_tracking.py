@@ -171,7 +171,7 @@ def check_all_is_there_once(path: Path, steps: Sequence[int] = (0, 1, 2)) -> Any
 
 def wait_for_lock(folder: Path) -> None:
     """Wait until the call that was given up has come back."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (held := Journal(folder).lock()) is None:
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
@@ -204,6 +204,7 @@ def test_a_store_that_is_gone_gets_everything_later_or_another_one_does(
     with caplog.at_level(logging.WARNING, logger="medfuse"):
         train_a_little(make(uri="http://127.0.0.1:9", patience_s=0.5), folder)
     assert sum("what it lacks is kept" in record.getMessage() for record in caplog.records) == 1
+    wait_for_lock(folder)
     assert sync(folder, uri=f"sqlite:///{template}") == 0
     check_all_is_there_once(template)
     assert sync(folder, uri=f"sqlite:///{template}") == 0
