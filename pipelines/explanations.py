@@ -134,7 +134,8 @@ def measure(predictor: Predictor, case: Case, mask: NDArray[np.bool_]) -> Iterat
         chance = chance_of(moving, n_random=N_RANDOM)
         if name == "image":
             yield {"input": name, "method": "", "bypass": bypass_share(moving)}
-        for method_name in [*METHODS, EDGES] if name == "image" else METHODS:
+        able = [method_name for method_name, method in METHODS.items() if name in method.explains]
+        for method_name in [*able, EDGES] if name == "image" else able:
             try:
                 method = make_method(method_name, name)
                 found = audit(moving, method, chance, mask=mask, n_models=N_MODELS)

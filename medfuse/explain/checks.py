@@ -8,14 +8,14 @@ import numpy as np
 
 from medfuse.explain.case_logit import CaseLogit
 from medfuse.explain.faithfulness import N_RANDOM, faithfulness_checks
+from medfuse.explain.gradients import ALLOWED
 from medfuse.explain.method import Method, Scores
 from medfuse.explain.randomisation import N_RANDOM_MODELS, N_REPEATS, randomisation_checks, repeatability_checks
 from medfuse.explanation_parts import TrustCheck
 
 __all__ = ["CheckOptions", "completeness_check", "failed_checks", "scored_and_checked"]
 
-COMPLETENESS_LIMIT = 0.05
-"""Largest part of the difference in log-odds that the scores may leave out."""
+COMPLETENESS_LIMIT = ALLOWED
 DECISIVE = ("completeness", "faithfulness", "randomisation", "repeatability")
 """Scores that fail one of these are withheld."""
 

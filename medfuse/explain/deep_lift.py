@@ -97,7 +97,8 @@ def _give_maximum_a_layer(encoder: nn.Module) -> None:
 
     def pool(feature_map: Tensor) -> Tensor:
         flat = feature_map.flatten(start_dim=2)
-        normed: Tensor = encoder.pooled_norm(torch.cat([flat.mean(dim=2), highest(flat)], dim=1))  # type: ignore[operator]
+        # A copy: Captum replaces all of the gradient that comes back to a layer's input, that of the mean too.
+        normed: Tensor = encoder.pooled_norm(torch.cat([flat.mean(dim=2), highest(flat.clone())], dim=1))  # type: ignore[operator]
         return normed
 
     encoder.__dict__["pool"] = pool

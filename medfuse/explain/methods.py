@@ -70,7 +70,7 @@ def describe_method(method: Method) -> str:
     Examples
     --------
     >>> describe_method(IntegratedGradients(n_steps=16))
-    'integrated gradients (n steps 16, internal batch 8, precision float32)'
+    'integrated gradients (n steps 16, most steps 128, internal batch 8, precision float32)'
     """
     names = {kind: name for name, kind in METHODS.items()}
     name = names.get(type(method), type(method).__name__).replace("_", " ")

@@ -241,8 +241,8 @@ def test_scores_that_fail_a_test_are_withheld_and_the_test_is_named(
 ) -> None:
     # Two gradients are too few for a path through a trained model.
     coarse = ExplainOptions(
-        image_method={"name": "integrated_gradients", "n_steps": 2},
-        text_method={"name": "integrated_gradients", "n_steps": 2},
+        image_method={"name": "integrated_gradients", "n_steps": 2, "most_steps": 2},
+        text_method={"name": "integrated_gradients", "n_steps": 2, "most_steps": 2},
         checks=CheckOptions(n_random=2, n_models=1),
     )
     positive = next(study for study in toy_studies if "spiculated" in (study.lesions[0].text or ReportText("")).text)
@@ -251,7 +251,7 @@ def test_scores_that_fail_a_test_are_withheld_and_the_test_is_named(
     assert "completeness" in explanation.withheld["image"] and "completeness" in explanation.withheld["text"]
     assert explanation.image_map is None and explanation.token_scores == ()
     assert explanation.image is not None
-    assert explanation.methods["image"].startswith("integrated gradients (n steps 2")
+    assert explanation.methods["image"].startswith("integrated gradients (n steps 2,")
 
 
 def test_two_methods_divide_two_differences(toy_predictor: Predictor, toy_studies: list[Study]) -> None:

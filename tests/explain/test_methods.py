@@ -72,7 +72,7 @@ def test_scores_lie_on_the_grid_of_what_they_score_and_repeat(case: CaseLogit, n
 
 def test_integrated_gradients_of_words_are_captum_s_at_the_embedding(case: CaseLogit) -> None:
     moving = case.moving(("text",))
-    method = build_method({"name": "integrated_gradients", "n_steps": 20}, explains="text")
+    method = build_method({"name": "integrated_gradients", "n_steps": 20, "most_steps": 20}, explains="text")
     [member] = members_of(case.model)
     embedding = member.encoders["text"].embedding
 
@@ -89,9 +89,19 @@ def test_integrated_gradients_of_words_are_captum_s_at_the_embedding(case: CaseL
     torch.testing.assert_close(method(moving)["text"], expected[0].sum(dim=1), rtol=1e-4, atol=1e-6)
 
 
+def test_steps_are_doubled_while_the_scores_miss_much(case: CaseLogit) -> None:
+    few, more = (
+        completeness_check(
+            case, build_method({"name": "integrated_gradients", "n_steps": 2, "most_steps": n}, explains="image")(case)
+        )
+        for n in (2, 64)
+    )
+    assert few.value > 0.05 >= more.value
+
+
 def test_internal_batches_change_nothing(case: CaseLogit) -> None:
     moving = case.moving(("image",))
-    options = {"name": "integrated_gradients", "n_steps": 10}
+    options = {"name": "integrated_gradients", "n_steps": 10, "most_steps": 10}
     small, large = (build_method({**options, "internal_batch": n}, explains="image")(moving)["image"] for n in (1, 10))
     expected = IntegratedGradients(moving).attribute(moving.inputs(), baselines=moving.baselines(), n_steps=10)
     torch.testing.assert_close(small, large, rtol=1e-4, atol=1e-6)
@@ -146,7 +156,7 @@ def test_deep_lift_divides_the_whole_difference(bag_case: CaseLogit, moved: tupl
     scores = build_method({"name": "deep_lift"}, explains=moved[0])(moving)
     check = completeness_check(moving, scores)
     assert check.details["difference"] != 0
-    assert check.details["total"] == pytest.approx(check.details["difference"], rel=1e-3, abs=1e-4)
+    assert check.details["total"] == pytest.approx(check.details["difference"], rel=1e-4, abs=1e-5)
     assert not any(hasattr(module, "input_ref") or hasattr(module, "output") for module in bag_case.model.modules())
 
 
