@@ -8,8 +8,9 @@ from pathlib import Path
 from medfuse.data.positions import Position, with_positions
 from medfuse.data.preprocessing import lesion_text
 from medfuse.explain.case_facts import case_facts, shown_volume
-from medfuse.explain.explaining import explain
+from medfuse.explain.explaining import explain, held_against
 from medfuse.explain.files import write_explanation
+from medfuse.explain.masks import lesion_mask
 from medfuse.inference import Predictor
 from medfuse.io import Pseudonymizer, StudyEntry, read_study
 
@@ -76,6 +77,9 @@ def explain_study(
             text=lesion_text(study, lesion),
             affine=preprocessing.box_affine(study, lesion) if shown else None,
         )
+        mask = lesion_mask(entry, study, lesion, preprocessing=preprocessing) if shown else None
+        if mask is not None:
+            explanation = held_against(explanation, mask)
         provenance = {"model": predictor.bundle.model_id, **predictor.bundle.provenance}
         target = explanation.prediction.target
         facts = case_facts(
