@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medfuse.cli.options import load_predictor, log
-from medfuse.errors import BundleError
+from medfuse.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,15 +80,14 @@ def _at_hand(run: Path, manifest: Path, digest: str) -> tuple[Manifest | None, P
     from medfuse.inference.bundle import load_bundle
     from medfuse.io import read_manifest
 
-    table = read_manifest(manifest, allow_late_reports=True)
-    if table.digest != digest:
-        log.warning("%s is not the manifest of the run: the page shows no pictures", manifest.name)
-        return None, None
     try:
-        return table, load_bundle(folder).preprocessing
-    except BundleError as error:  # the figures do not need it
+        table = read_manifest(manifest, allow_late_reports=True)
+        if table.digest == digest:
+            return table, load_bundle(folder).preprocessing
+        log.warning("%s is not the manifest of the run: the page shows no pictures", manifest.name)
+    except UsageError as error:  # the figures need neither
         log.warning("%s: the page shows no pictures", error)
-        return None, None
+    return None, None
 
 
 def source_of_table(path: Path, *, title: str) -> Source:
