@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from medfuse.config import RunConfig, load_config
@@ -25,6 +26,11 @@ from medfuse.io import Manifest, Pseudonymizer, StudyEntry, read_manifest, read_
 from medfuse.io.pseudonyms import CONFIG_DIR
 from medfuse.training import Fit, Run, fit, train
 from medfuse.types import Study, Volume
+
+# The same cases each time, so that a change is judged by itself; `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("repeat")
 
 N_STUDIES, N_PATIENTS, N_FOLDS, SIZE = 36, 24, 4, 16
 BALL_MM = 3.5
