@@ -48,7 +48,7 @@ def test_a_run_gets_its_page_pictures_and_flow(run: Path, toy: Any, tmp_path: Pa
     assert main(["evaluate", str(run), "--out", str(out), "--quiet"]) == 0
     text = page(out)
     assert "36 cases of 36 studies and 24 patients" in text
-    assert "computed 2 times" in text and json.loads((run / "test_looks.json").read_text()) == {"looks": 2}
+    assert "have been computed: 2" in text and json.loads((run / "test_looks.json").read_text()) == {"looks": 2}
     assert set(metrics(out)) >= {"image", "text", "fused", "diameter", "lift", "n", "n_positive", "subgroups"}
     assert [factor["column"] for factor in metrics(out)["subgroups"]] == ["diameter_mm", "site"]
     everything = b"".join(file.read_bytes() for file in out.iterdir())

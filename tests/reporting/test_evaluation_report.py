@@ -66,7 +66,7 @@ def test_confusion_is_that_of_the_evaluation(tmp_path, read_page):
 def test_design_limits_and_notes_are_on_the_page(tmp_path, read_page):
     background = Background("t", PROVENANCE, ("R² = 0.11.",), ("Rendered CT.",), looks=3)
     text = read_page(write_evaluation_report(evaluation(), tmp_path, background=background)).text
-    said = ("R² = 0.11.", "Rendered CT.", "sha256:00ff", "0.500, fixed in advance", "computed 3 times")
+    said = ("R² = 0.11.", "Rendered CT.", "sha256:00ff", "0.500, fixed in advance", "have been computed: 3")
     assert all(words in text for words in said)
 
 
