@@ -24,7 +24,7 @@ __all__ = ["write_evaluation_report"]
 
 ONE = ("studied", "told", "curves", "threshold", "subgroups", "real", "missing", "sure", "worst", "design", "limits",
        "card", "checklists")  # fmt: skip
-SEVERAL = ("studied", "told", "curves", "real", "design", "limits", "card", "checklists")
+SEVERAL = ("studied", "told", "curves", "subgroups", "real", "design", "limits", "card", "checklists")
 
 
 def write_evaluation_report(
@@ -110,7 +110,7 @@ def _shared(
         "cohort_parts": [] if cohort is None else [say.of("part", part, part) for part in parts_of(cohort)],
         "cohort": [] if cohort is None else cohort_rows(cohort, say),
         "design": _design(evaluation, background, say),
-        "limits": [*background.limits, *(standing_limits(evaluation, words) if evaluation else [say("limit.equal")])],
+        "limits": [*background.limits, *(standing_limits(evaluation, words) if evaluation else [])],
         "card": card_rows(topics, say),
         "checklists": [_checklist(name, topics, say) for name in CHECKLISTS],
         "provenance": background.provenance,

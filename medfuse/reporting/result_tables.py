@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from medfuse.reporting.sentences import Sentences
 
 __all__ = [
-    "Cell", "Row", "Table", "areas_tables", "figures_tables", "overall_table", "paired_tables", "summary_table",
-    "threshold_rows", "threshold_words",
+    "Cell", "Row", "Table", "areas_tables", "figures_tables", "lift_table", "overall_table", "paired_tables",
+    "summary_table", "threshold_rows", "threshold_words",
 ]  # fmt: skip
 
 AT_THRESHOLDS = ("sensitivity", "specificity", "ppv", "npv", "f1", "balanced_accuracy")
@@ -120,8 +120,43 @@ def areas_tables(targets: Mapping[str, Evaluation], words: Sentences) -> list[Ta
     return _tables(list(targets), columns, first, words)
 
 
+def lift_table(targets: Mapping[str, Evaluation], words: Sentences) -> Table | None:
+    """Return by how much all inputs together beat the better one alone, a row a target.
+
+    Parameters
+    ----------
+    targets : mapping of str to Evaluation
+        By shown name.
+    words : Sentences
+
+    Returns
+    -------
+    Table or None
+        None where no target was predicted from several inputs.
+    """
+    from medfuse.evaluation import holm
+
+    lifts = {name: one.comparisons["lift"] for name, one in targets.items() if "lift" in one.comparisons}
+    if not lifts:
+        return None
+    corrected = holm([found.p_value for found in lifts.values()])
+    rows = [
+        Row(
+            name,
+            (
+                Cell(words.condition(targets[name].better_single or "", among=targets[name].metrics)),
+                _difference(found, words),
+                Cell(words.p_alone(p)),
+            ),
+        )
+        for (name, found), p in zip(lifts.items(), corrected, strict=True)
+    ]
+    say = words.say
+    return Table((say("targets.better_single"), say("targets.lift"), say("paired.holm")), tuple(rows))
+
+
 def summary_table(targets: Mapping[str, tuple[Evaluation, str]], words: Sentences) -> Table:
-    """Return what else one condition shows of every target, a row each.
+    """Return the share of positive cases, and what else one condition shows of every target, a row each.
 
     Parameters
     ----------
@@ -130,10 +165,13 @@ def summary_table(targets: Mapping[str, tuple[Evaluation, str]], words: Sentence
     words : Sentences
     """
     rows = [
-        Row(name, tuple(_estimate(one.metrics[main].get(metric), words) for metric in SUMMARY))
+        Row(
+            name,
+            (Cell(number(one.n_positive / one.n)), *(_estimate(one.metrics[main].get(key), words) for key in SUMMARY)),
+        )
         for name, (one, main) in targets.items()
     ]
-    return Table(tuple(words.say.of("metric", metric, metric) for metric in SUMMARY), tuple(rows))
+    return Table((words.say("targets.share"), *(words.say.of("metric", key, key) for key in SUMMARY)), tuple(rows))
 
 
 def overall_table(overall: Mapping[str, Mapping[str, Estimate]], words: Sentences) -> Table:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from medfuse.reporting.background import Background
 from medfuse.reporting.certainty import set_sentences
 from medfuse.reporting.curves import Figure, small_figures
-from medfuse.reporting.forest import counted_forest
+from medfuse.reporting.forest import Forest, counted_forest, subgroup_forest
 from medfuse.reporting.leakage_checks import shared_checks
 from medfuse.reporting.result_tables import (
     Cell,
     Row,
     Table,
     areas_tables,
+    lift_table,
     overall_table,
     summary_table,
     threshold_words,
@@ -41,6 +42,7 @@ class Part:
     count: str
     threshold: str
     figures: tuple[Figure, ...]
+    subgroups: Forest | None
 
 
 def targets_context(found: Mapping[str, TargetEvaluation], background: Background, words: Sentences) -> dict[str, Any]:
@@ -69,10 +71,12 @@ def targets_context(found: Mapping[str, TargetEvaluation], background: Backgroun
         "verdict": _verdict(named, words) if named else [],
         "forest": counted_forest(rows, words) if rows else None,
         "areas": areas_tables(named, words) if named else [],
+        "lift": lift_table(named, words),
         "summary": summary_table(mains, words) if named else None,
         "several": [_several(one, words) for one in found.values() if one.overall],
         "parts": [_part(name, one, main, words, place=place) for place, (name, (one, main)) in enumerate(drawn)],
         "n_more": len(mains) - len(drawn),
+        "limits": [*background.limits, *_limits(mains, words)],
         "refused": {
             _title(one.target, name, words): reason for one in found.values() for name, reason in one.refused.items()
         },
@@ -96,6 +100,8 @@ def _title(target: str, name: str, words: Sentences) -> str:
 
 def _verdict(named: Mapping[str, Evaluation], words: Sentences) -> list[str]:
     """Say in three sentences how many targets are told apart, how well, and what the inputs add to each other."""
+    from medfuse.evaluation import holm
+
     say, n = words.say, len(named)
     areas = {name: one.metrics[main_condition(one)]["auroc"] for name, one in named.items()}
     best, worst = (pick(areas, key=lambda name: areas[name].value) for pick in (max, min))
@@ -104,18 +110,30 @@ def _verdict(named: Mapping[str, Evaluation], words: Sentences) -> list[str]:
         say("targets.verdict_chance", n=n, better=sum(area.low > 0.5 for area in areas.values())),
         say("targets.verdict_range", low=low, worst=worst, high=high, best=best),
     ]
-    answers = [words.answer(one.comparisons["lift"]) for one in named.values() if "lift" in one.comparisons]
-    if answers:
-        better, worse = answers.count("yes"), answers.count("no")
-        return [*said, say("targets.verdict_lift", n=len(answers), better=better, worse=worse)]
+    lifts = [one.comparisons["lift"] for one in named.values() if "lift" in one.comparisons]
+    if lifts:
+        corrected = holm([found.p_value for found in lifts])
+        shown = [found.difference > 0 for found, p in zip(lifts, corrected, strict=True) if p < 0.05]
+        return [*said, say("targets.verdict_lift", n=len(lifts), better=sum(shown), worse=len(shown) - sum(shown))]
     above = sum(one.metrics[main_condition(one)]["auprc"].low > one.n_positive / one.n for one in named.values())
     return [*said, say("targets.verdict_precision", n=n, better=above)]
+
+
+def _limits(mains: Mapping[str, tuple[Evaluation, str]], words: Sentences) -> list[str]:
+    """Say what every set of targets leaves open, in its own numbers."""
+    said = []
+    if mains:
+        rarest = min(mains, key=lambda name: mains[name][0].n_positive)
+        one = mains[rarest][0]
+        said.append(words.say("targets.limit_size", name=rarest, positive=one.n_positive, n=one.n, all=len(mains)))
+    return [*said, words.say("targets.limit_alone"), words.say("limit.equal")]
 
 
 def _part(name: str, one: Evaluation, main: str, words: Sentences, *, place: int) -> Part:
     count = words.say("targets.count", n=one.n, positive=one.n_positive)
     threshold = threshold_words(one.operating_points[main][0], words)
-    return Part(name, count, threshold, tuple(small_figures(one, main, words, prefix=f"t{place}-")))
+    groups = subgroup_forest(one, words)
+    return Part(name, count, threshold, tuple(small_figures(one, main, words, prefix=f"t{place}-")), groups)
 
 
 def _several(one: TargetEvaluation, words: Sentences) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medfuse.evaluation import evaluate, evaluate_targets
+from medfuse.evaluation import EvaluationPlan, evaluate, evaluate_targets, holm
 from medfuse.reporting import Background, write_evaluation_report
 from medfuse.reporting.words import number
 
@@ -166,3 +166,41 @@ def test_a_target_that_cannot_be_evaluated_is_named_and_the_others_stand(tmp_pat
     page = read_page(write_evaluation_report(evaluate_targets(rows), tmp_path, background=PLAIN))
     assert "Not evaluated:" in page.text
     assert "Of 1 targets 1 are told apart better than chance" in page.text
+
+
+def findings(*, shares=(0.5, 0.3, 0.1), gains=(1.6, 0.35, 0.0), n=240):
+    """Targets of falling prevalence, to which the report adds less and less."""
+    rng = np.random.default_rng(2)
+    tables = []
+    for name, share, gain in zip("abc", shares, gains, strict=True):
+        label = (rng.random(n) < share).astype(int)
+        image = label + rng.normal(0, 0.8, n)
+        for condition, logit in {"image": image, "text": rng.normal(0, 1, n), "fused": image + gain * label}.items():
+            one = {"case_id": [f"c{i}" for i in range(n)], "target": f"finding {name}", "condition": condition}
+            one |= {
+                "label": label,
+                "probability": 1 / (1 + np.exp(-logit)),
+                "site": np.where(np.arange(n) % 2, "x", "y"),
+            }
+            tables.append(pd.DataFrame(one))
+    return pd.concat(tables)
+
+
+def test_several_targets_say_what_the_inputs_add_after_correction_and_in_groups(tmp_path, read_page):
+    rows = findings()
+    sites = rows.drop_duplicates("case_id").set_index("case_id")[["site"]]
+    plan = EvaluationPlan(largest_resampled=0)
+    found = evaluate_targets(rows.drop(columns="site"), plan=plan, columns=sites)
+    named = {name: next(iter(one.by_class.values())) for name, one in found.items()}
+    page = read_page(write_evaluation_report(found, tmp_path, background=PLAIN))
+    corrected = holm([one.comparisons["lift"].p_value for one in named.values()])
+    shown = sum(p < 0.05 for p in corrected)
+    assert 0 < shown < 3
+    assert f"better than the better one alone for {shown} of 3 targets, and worse for 0, at 5%" in page.text
+    rarest = named["finding c"]
+    assert f"“finding c” rests on the fewest positive cases, {rarest.n_positive} of {rarest.n}" in page.text
+    for one in named.values():
+        [factor] = one.subgroups
+        for group in factor.groups:
+            area = group.figures["auroc"]
+            assert f"{number(area.value)} ({number(area.low)} to {number(area.high)})" in page.text
