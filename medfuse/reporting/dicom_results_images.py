@@ -190,7 +190,12 @@ def build_parametric_map(stamp: Stamp, saliency: Volume, method: str) -> Placed 
         intercept=0.0,
         quantity_definition=_coded(quantity_code(method)),
     )
-    window = hd.VOILUTTransformation(window_center=0.0, window_width=2 * peak, window_explanation="whole range")
+    window = hd.VOILUTTransformation(
+        window_center=0.0,
+        window_width=2 * peak,
+        window_explanation="whole range",
+        voi_lut_function="LINEAR_EXACT",  # the default one is for widths of at least 1 (DICOM PS3.3 C.11.2.1.2.1)
+    )
     found = hd.pm.ParametricMap(
         pixel_array=values,
         contains_recognizable_visual_features=False,
