@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FAILED", "SHOWN_REASONS", "SOME_REFUSED", "WRONG_USE", "JsonLog", "KeyFile", "Model", "Out", "Position",
-    "Positions", "Quiet", "Reports", "Rois", "load_predictor", "log",
+    "Positions", "Quiet", "Reports", "Rois", "load_predictor", "log", "run_of",
 ]  # fmt: skip
 
 log = logging.getLogger("medfuse")
@@ -52,3 +52,8 @@ def load_predictor(model: str) -> Predictor:
 
     with local_bundle(model) as folder:
         return Predictor.load(folder)
+
+
+def run_of(model: str) -> Path | None:
+    """Return the folder of the run that a bundle lies in; None of a model in MLflow."""
+    return None if ":/" in model else Path(model).resolve().parent

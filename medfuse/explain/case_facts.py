@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medfuse.data import Preprocessing
 from medfuse.data.intensity import shown_window
 from medfuse.data.preprocessing import lesion_volume
-from medfuse.reporting.explanation_facts import CaseFacts, read_group_figures
+from medfuse.reporting.explanation_facts import CaseFacts, model_limits, read_group_figures
 from medfuse.tensors import Sample
 from medfuse.types import Lesion, StoredVolume, Study, Volume
 
@@ -24,7 +24,7 @@ CLEAR_MM = 20.0
 
 
 def case_facts(
-    study: Study, lesion: Lesion, *, sample: Sample, preprocessing: Preprocessing, figures: Path | None, target: str
+    study: Study, lesion: Lesion, *, sample: Sample, preprocessing: Preprocessing, run: Path | None, target: str
 ) -> CaseFacts:
     """Return what a page tells of a case.
 
@@ -35,8 +35,8 @@ def case_facts(
     sample : Sample
         The prepared case.
     preprocessing : Preprocessing
-    figures : Path, optional
-        metrics.json of the model's evaluation.
+    run : Path, optional
+        Folder of the run that made the model, with its evaluation.
     target : str
     """
     channels = preprocessing.image.channels
@@ -47,6 +47,7 @@ def case_facts(
             name = channel.source if channel.source not in others else f"{channel.source} {len(others) + 1}"
             low, high = shown_window(channel)
             others[name] = np.asarray(low + values.numpy() * (high - low), dtype=np.float32)
+    groups = read_group_figures(run / "evaluation" / "metrics.json", target=target) if run is not None else ()
     return CaseFacts(
         lesion.centre,
         side_of(lesion, volume) if volume is not None else "",
@@ -55,7 +56,8 @@ def case_facts(
         volume.unit if volume is not None and volume.unit == "HU" else "",
         channels[0].source,
         others,
-        read_group_figures(figures, target=target) if figures is not None else (),
+        groups,
+        limits=model_limits(run, groups, target=target) if run is not None else (),
     )
 
 

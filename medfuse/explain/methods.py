@@ -14,7 +14,7 @@ from medfuse.explain.method import Method
 from medfuse.explain.rollout import AttentionRollout
 from medfuse.registry import build, with_entry_points
 
-__all__ = ["METHODS", "build_method", "describe_method"]
+__all__ = ["METHODS", "build_method", "describe_method", "known_methods"]
 
 METHODS: dict[str, type[Method]] = {
     "attention_rollout": AttentionRollout,
@@ -55,13 +55,18 @@ def build_method(options: Mapping[str, Any], *, explains: str) -> Method:
     >>> build_method({"name": "occlusion", "edge": 6.0}, explains="image")
     Occlusion(edge=6.0, compactness=0.1, batch=16, precision='float32')
     """
-    methods = with_entry_points(METHODS, group="medfuse.explain_methods")
+    methods = known_methods()
     method = build(methods, options, where=f"explain.{explains}_method", given={})
     if explains not in method.explains:
         able = [name for name, one in methods.items() if explains in one.explains]
         found = f"found {options['name']!r}, which does not score {explains}"
         raise UsageError(f"explain.{explains}_method", found, expected=nearest_name("", able))
     return method
+
+
+def known_methods() -> dict[str, type[Method]]:
+    """Return medfuse's own methods, and those that installed packages offer."""
+    return with_entry_points(METHODS, group="medfuse.explain_methods")
 
 
 def describe_method(method: Method) -> str:

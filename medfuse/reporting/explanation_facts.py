@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CaseFacts", "GroupFigure", "read_group_figures"]
+from medfuse.errors import ConfigError
+from medfuse.reporting.explanation_sentences import explanation_sentences
+from medfuse.reporting.provenance import limits_of, read_settings
+from medfuse.reporting.words import number
+
+__all__ = ["CaseFacts", "GroupFigure", "model_limits", "read_group_figures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,41 @@ def read_group_figures(figures: Path, *, target: str) -> tuple[GroupFigure, ...]
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return ()
     return (whole, *groups)
+
+
+def model_limits(run: Path, groups: Sequence[GroupFigure], *, target: str) -> tuple[str, ...]:
+    """Return what a model's own record forbids to conclude from its answers.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run that made the model.
+    groups : sequence of GroupFigure
+        How well it does, all test cases first.
+    target : str
+
+    Returns
+    -------
+    tuple of str
+        Sentences: where the labels come from, if from reports; how few cases the figures rest on; the groups that the
+        model ranks worse than all cases together, by the whole interval.
+    """
+    say = explanation_sentences()
+    try:
+        config = read_settings(run)
+        said = limits_of(config.model_copy(update={"targets": [one for one in config.targets if one.name == target]}))
+    except ConfigError:  # no run lies beside a model that came by itself
+        said = []
+    if not groups:
+        return (*said, say("limit.untested"))
+    whole = groups[0]
+    said.append(say("limit.size", positive=whole.n_positive, negative=whole.n - whole.n_positive))
+    for group in groups[1:]:
+        if whole.area and group.area and group.area[2] < whole.area[0]:
+            value, low, high = (number(figure, 2) for figure in group.area)
+            column = group.column.replace("_", " ")
+            said.append(say("limit.group", column=column, name=group.name, value=value, low=low, high=high))
+    return tuple(said)
 
 
 def _of_target(content: Mapping[str, Any], target: str) -> Mapping[str, Any] | None:

@@ -37,18 +37,19 @@ def test_groups_come_from_the_model_s_own_evaluation(
         "n_positive": 9,
         "subgroups": [{"column": "site", "groups": [group]}],
     }
-    (tmp_path / "metrics.json").write_text(json.dumps(figures))
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(figures))
     study = toy_studies[1]
     [lesion] = study.lesions
     preprocessing = toy_predictor.preprocessing
 
-    def groups(figures: Path, target: str) -> list[tuple[str, str, int]]:
+    def groups(run: Path, target: str) -> list[tuple[str, str, int]]:
         sample = preprocessing(study, lesion)
-        facts = case_facts(study, lesion, sample=sample, preprocessing=preprocessing, figures=figures, target=target)
+        facts = case_facts(study, lesion, sample=sample, preprocessing=preprocessing, run=run, target=target)
         return [(group.column, group.name, group.n) for group in facts.groups]
 
-    assert groups(tmp_path / "metrics.json", "malignancy") == [("", "", 20), ("site", "north", 9)]
-    assert groups(tmp_path / "metrics.json", "another") == groups(tmp_path / "absent", "malignancy") == []
+    assert groups(tmp_path, "malignancy") == [("", "", 20), ("site", "north", 9)]
+    assert groups(tmp_path, "another") == groups(tmp_path / "absent", "malignancy") == []
 
 
 def test_a_study_is_explained_with_its_page_printed(
