@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from medfuse.cli import main
+from medfuse.io import SeriesIdentity, read_volume, write_dicom_series
+from medfuse.types import Volume
 
 
 @pytest.fixture
@@ -92,6 +95,28 @@ def test_explain_writes_pages_for_what_somebody_should_look_at(
     wanted = {f"{row['study_key']}-{row['lesion_id']}" for row in rows if wants_page(row, toy_predictor.bundle)}
     assert {folder.name for folder in (tmp_path / "out" / "explanations").iterdir()} == wanted
     assert wanted
+
+
+def test_dicom_writes_results_of_every_scored_case_once(command: list[str], toy: Any, tmp_path: Path) -> None:
+    import pydicom
+
+    manifest = tmp_path / "study" / "manifest.csv"
+    rows = pd.read_csv(manifest, dtype=str).head(2)
+    for number, name in enumerate(rows["image_path"]):
+        volume = read_volume(tmp_path / "study" / name)
+        identity = SeriesIdentity("SMITH", f"1.2.3.{number}", f"1.2.3.{number}.1", f"1.2.3.{number}.2")
+        whole = Volume(np.rint(volume.voxels), volume.affine, "HU")
+        write_dicom_series(whole, tmp_path / "study" / f"series{number}", identity=identity)
+    rows["image_path"] = ["series0", "series1"]
+    rows.to_csv(manifest, index=False)
+    assert main([*command, "--dicom"]) == 0
+    folders = sorted((tmp_path / "out" / "explanations").iterdir())
+    scored = {f"{row['study_key']}-{row['lesion_id']}" for row in table_of(tmp_path / "out").to_dict("records")}
+    assert {folder.name for folder in folders} == scored and len(folders) == 2
+    assert {pydicom.dcmread(folder / "sr.dcm").StudyInstanceUID for folder in folders} == {"1.2.3.0", "1.2.3.1"}
+    before = {folder: (folder / "sr.dcm").stat().st_mtime_ns for folder in folders}
+    assert main([*command, "--dicom"]) == 0
+    assert {folder: (folder / "sr.dcm").stat().st_mtime_ns for folder in folders} == before
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from medfuse.cli.options import (
     Rois,
     load_predictor,
     log,
+    run_of,
 )
 from medfuse.errors import UsageError
 
@@ -40,6 +41,7 @@ NumParts = Annotated[int, typer.Option(min=1, help="Share the studies between so
 PartId = Annotated[int, typer.Option(min=0, help="Which of them this is, from 0.")]
 StudyLimit = Annotated[str, typer.Option(help="How long reading one study may take, as in 90, 5m.")]
 Pages = Annotated[bool, typer.Option("--explain", help="Write pages for flagged and positive cases.")]
+Dicom = Annotated[bool, typer.Option("--dicom", help="Write SR, SEG, map and page of every case for a PACS.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, hours and disk; write nothing.")]
 Export = Annotated[Path | None, typer.Option(help="Write all results to one .csv or .jsonl file too.")]
 Status = Annotated[Path | None, typer.Option(metavar="DIR", help="Say how far the run in DIR is.")]
@@ -60,6 +62,7 @@ def score(
     part_id: PartId = 0,
     study_limit: StudyLimit = "5m",
     explain: Pages = False,
+    dicom: Dicom = False,
     dry_run: DryRun = False,
     export: Export = None,
     status: Status = None,
@@ -70,7 +73,8 @@ def score(
 ) -> None:
     """Score every study: OUT/predictions/part-*.parquet, refused.jsonl, warnings.jsonl, summary.html.
 
-    Run it again with the same OUT to go on where it stopped, also with another number of workers.
+    Run it again with the same OUT to go on where it stopped, also with another number of workers. What --dicom writes
+    to OUT/explanations/<case>/ carries the studies' real identity.
     """
     from medfuse.memory import prepare_process
     from medfuse.progress import parse_duration, start_logging
@@ -107,7 +111,8 @@ def score(
         scheduler=scheduler,
     )
     meter = Meter(quiet=quiet, shown_refusals=sys.maxsize if json_log else SHOWN_REASONS)
-    n_refused = _run(arguments, out, options, meter, pages=explain, dry_run=dry_run)
+    pages = "dicom" if dicom else "explain" if explain else ""
+    n_refused = _run(arguments, out, options, meter, pages=pages, dry_run=dry_run)
     if dry_run:
         return
     remember_arguments(out, arguments)
@@ -117,7 +122,7 @@ def score(
         raise typer.Exit(SOME_REFUSED)
 
 
-def _run(arguments: RunArguments, out: Path, options: ScoreOptions, meter: Meter, *, pages: bool, dry_run: bool) -> int:
+def _run(arguments: RunArguments, out: Path, options: ScoreOptions, meter: Meter, *, pages: str, dry_run: bool) -> int:
     """Score, unless everything is done already; return how many cases are refused."""
     from dataclasses import replace
 
@@ -143,7 +148,7 @@ def _run(arguments: RunArguments, out: Path, options: ScoreOptions, meter: Meter
 
 
 def _score(
-    arguments: RunArguments, out: Path, options: ScoreOptions, meter: Meter, *, pages: bool, dry_run: bool
+    arguments: RunArguments, out: Path, options: ScoreOptions, meter: Meter, *, pages: str, dry_run: bool
 ) -> int:
     from medfuse.io import load_pseudonymizer
     from medfuse.io.archive_store import kept_store
@@ -163,10 +168,12 @@ def _score(
         log.warning("refused %d: %s", count, reason)
     summary = score(entries, predictor=predictor, out=out, pseudonymizer=names, options=options, meter=meter)
     if pages:
+        from medfuse.explain import PageOptions
         from medfuse.scoring import explain_results
 
+        page = PageOptions(dicom=pages == "dicom", run=run_of(arguments.model))
         n_written, n_failed = explain_results(
-            entries, predictor=predictor, out=out, pseudonymizer=names, position=options.position
+            entries, predictor=predictor, out=out, pseudonymizer=names, position=options.position, page=page
         )
         log.info("%d pages in %s, %d without", n_written, out / "explanations", n_failed)
     if summary.n_warned:

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from medfuse.explain.files import write_explanation
     from medfuse.explain.methods import METHODS, build_method
     from medfuse.explain.shares import modality_shares
-    from medfuse.explain.studies import explain_study
+    from medfuse.explain.studies import PageOptions, explain_study
 
 _HOME = {
     "METHODS": "methods",
     "CaseLogit": "case_logit",
     "CheckOptions": "checks",
     "ExplainOptions": "explaining",
+    "PageOptions": "studies",
     "build_method": "methods",
     "explain": "explaining",
     "explain_study": "studies",
@@ -32,6 +33,7 @@ __all__ = [
     "CaseLogit",
     "CheckOptions",
     "ExplainOptions",
+    "PageOptions",
     "build_method",
     "explain",
     "explain_study",

@@ -10,7 +10,7 @@ from typing import Any
 
 from medfuse.data.positions import Position
 from medfuse.errors import DataError
-from medfuse.explain import explain_study
+from medfuse.explain import PageOptions, explain_study
 from medfuse.inference import Bundle, Predictor
 from medfuse.inference.calibration import conditions_of
 from medfuse.io import Pseudonymizer, StudyEntry
@@ -35,8 +35,11 @@ def explain_results(
     out: Path,
     pseudonymizer: Pseudonymizer,
     position: Position = "require",
+    page: PageOptions | None = None,
 ) -> tuple[int, int]:
     """Write a page for each flagged or positive case of a results folder that has none yet.
+
+    With ``page.dicom`` every scored case gets one, and beside it what a PACS can keep.
 
     Parameters
     ----------
@@ -47,13 +50,14 @@ def explain_results(
         Results folder; gets explanations/<case>/.
     pseudonymizer : Pseudonymizer
     position : {"require", "centre"}
+    page : PageOptions, optional
 
     Returns
     -------
     n_written, n_refused : int
         Cases.
     """
-    wanted = _wanted(out, predictor.bundle)
+    wanted = _wanted(out, predictor.bundle, every=page is not None and page.dicom)
     n_written = n_refused = 0
     for work in to_works(entries, pseudonymizer):
         lesions = wanted.pop(work.study_key, None)
@@ -67,6 +71,7 @@ def explain_results(
                     out=out / PAGES,
                     pseudonymizer=GIVEN_NAMES,
                     position=position,
+                    page=page,
                 )
             )
         except DataError as error:
@@ -100,13 +105,15 @@ def wants_page(row: Mapping[str, Any], bundle: Bundle) -> bool:
     return False
 
 
-def _wanted(out: Path, bundle: Bundle) -> dict[str, set[str]]:
-    """Return the lesions that want a page and have none, by study."""
+def _wanted(out: Path, bundle: Bundle, *, every: bool) -> dict[str, set[str]]:
+    """Return the lesions that want a page, or as ``every`` scored one DICOM results, and have none, by study."""
+    made = "sr.dcm" if every else "report.html"
     wanted: dict[str, set[str]] = {}
     for path in parts.part_paths(out / "predictions"):
         for row in parts.read_part(path).to_pylist():
             case = CaseId(row["study_key"], row["lesion_id"])
-            if wants_page(row, bundle) and not (out / PAGES / str(case) / "report.html").exists():
+            wants = row["status"] == "scored" if every else wants_page(row, bundle)
+            if wants and not (out / PAGES / str(case) / made).exists():
                 wanted.setdefault(case.study_key, set()).add(case.lesion_id)
     return wanted
 
