@@ -111,6 +111,34 @@ def test_several_runs_stand_on_one_page(run: Path, tmp_path: Path) -> None:
     assert json.loads((run / "test_looks.json").read_text())["looks"] == 2
 
 
+def test_readers_of_the_test_cases_are_set_beside_the_model(run: Path, tmp_path: Path, capsys: Any) -> None:
+    test = pd.read_parquet(run / "predictions.parquet").query("split == 'test'").drop_duplicates("case_id")
+    truth = (test["label"] == "positive").to_numpy()
+    rng = np.random.default_rng(0)
+    readings = {f"reader {k}": 1 + 4 * np.where(rng.random(len(test)) < 0.1, ~truth, truth) for k in range(3)}
+    pd.DataFrame({"case_id": test["case_id"].to_numpy(), **readings}).to_csv(tmp_path / "r.csv", index=False)
+    command = ["evaluate", str(run), "--out", str(tmp_path / "out"), "--readings", str(tmp_path / "r.csv"), "--quiet"]
+    assert main([*command, "--middle", "3"]) == 0
+    found = metrics(tmp_path / "out")["readers"]
+    assert found["n_readers"] == 3 and 0 < found["ceiling"]["value"] < 1
+    assert "What readers reach" in page(tmp_path / "out")
+    assert f"{found['model']['value']:.3f}" in page(tmp_path / "out")
+
+
+def test_one_configuration_on_more_and_more_cases_is_a_learning_curve(run: Path, tmp_path: Path) -> None:
+    fewer = Path(shutil.copytree(run, tmp_path / "fewer"))
+    facts = json.loads((fewer / "cohort.json").read_text())
+    facts["parts"]["train"]["cases"] -= 6
+    (fewer / "cohort.json").write_text(json.dumps(facts))
+    out = tmp_path / "out"
+    assert main(["evaluate", "--compare", str(run), str(fewer), "--out", str(out), "--quiet"]) == 0
+    curve = metrics(out)["learning_curve"]
+    assert curve["sizes"][1] - curve["sizes"][0] == 6
+    assert "Labelled training cases" in page(out)
+    assert main(["evaluate", "--compare", str(run), str(run), "--out", str(out), "--quiet"]) == 0
+    assert "learning_curve" not in metrics(out)
+
+
 def test_one_target_of_several_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parts = [pd.read_csv(predictions(tmp_path / f"{name}.csv", target=name, seed=k)) for k, name in enumerate("ab")]
     pd.concat(parts).to_csv(tmp_path / "p.csv", index=False)

@@ -22,7 +22,7 @@ from medfuse.errors import UsageError, nearest_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from medfuse.evaluation import Evaluation, TargetEvaluation
+    from medfuse.evaluation import Evaluation, LearningCurve, ReaderAgreement, TargetEvaluation
     from medfuse.io import Pseudonymizer
     from medfuse.reporting.thumbnails import WorstCase
 
@@ -48,6 +48,10 @@ def evaluate(
     include_text: Annotated[
         bool, typer.Option("--include-text", help="Show the reports of the worst errors. They may name patients.")
     ] = False,
+    readings: Annotated[
+        Path | None, typer.Option(help="What several readers said: case_id and a column of numbers a reader.")
+    ] = None,
+    middle: Annotated[float, typer.Option(help="Between negative and positive readings.")] = 0.5,
     title: Annotated[str, typer.Option(help="Title of the evaluation report.")] = "",
     allow_late_reports: Annotated[
         bool, typer.Option("--allow-late-reports", help="Take reports dated after the outcome; the page says so.")
@@ -81,7 +85,9 @@ def evaluate(
     else:
         source = source_of_run(chosen[0], manifest, title=title, language=language)
     found = _evaluated(source, target)
-    background = replace(source.background, worst=_worst(source, found, names, include_text=include_text))
+    worst = _worst(source, found, names, include_text=include_text)
+    readers = _readers(source, found, readings, middle) if readings else None
+    background = replace(source.background, worst=worst, readers=readers)
     from medfuse.reporting import write_csv, write_evaluation_report
 
     page = write_evaluation_report(found, out, background=background, language=language, pdf=True)
@@ -159,6 +165,42 @@ def _worst(
     return tuple(worst)
 
 
+def _readers(source: Source, found: dict[str, TargetEvaluation], readings: Path, middle: float) -> ReaderAgreement:
+    """Return how far readers agree on the evaluated cases of a single binary target."""
+    from medfuse.evaluation import agreement_of, main_condition, read_readings
+    from medfuse.evaluation.evaluating import split_rows
+    from medfuse.evaluation.predictions import case_table
+
+    name, one = next(iter(found.items()))
+    if len(found) > 1 or one.kind != "binary":
+        raise UsageError("--readings", "found several targets or classes", expected="one binary target: --target NAME")
+    rows = source.table[source.table["target"] == name]
+    cases = case_table(split_rows(rows, "test"), target=name or None)
+    condition = main_condition([str(column) for column in cases.probabilities.columns])
+    return agreement_of(cases, read_readings(readings), condition=condition, middle=middle)
+
+
+def _learning(runs: list[Path], tables: list[pd.DataFrame], target: str) -> LearningCurve | None:
+    """Return what more training cases gave, where the runs are one configuration on several numbers of them."""
+    from medfuse.evaluation import learning_curve
+    from medfuse.reporting.background import read_cohort
+    from medfuse.reporting.provenance import read_record
+
+    if not all((run / "run.json").is_file() for run in runs):
+        return None
+    facts = [read_cohort(run)[1] for run in runs]
+    parts = [one["parts"]["train"] for one in facts if one is not None]
+    sizes = {part["cases"] - part["unlabelled"] for part in parts}
+    configs = {str(read_record(run)["config_digest"]) for run in runs}
+    if len(parts) < len(runs) or len(sizes) < len(runs) or len(configs) > 1:
+        return None
+    by_size = {
+        part["cases"] - part["unlabelled"]: table.assign(condition="fused")
+        for part, table in zip(parts, tables, strict=True)
+    }
+    return learning_curve(by_size, target=target or None, condition="fused")
+
+
 def _say_areas(name: str, evaluation: Evaluation) -> None:
     for condition, figures in evaluation.metrics.items():
         area = figures["auroc"]
@@ -190,7 +232,8 @@ def _compare(sources: list[Path], out: Path, *, target: str, title: str, languag
     clusters = cases.patients if len(set(cases.patients)) < len(cases.patients) else None
     models = compare_areas(cases.labels, scores, reference=_names(sources)[0], clusters=clusters)
     evaluation = evaluate(table, target=target or None)
-    background = Background(title or open_catalogue(language)("compare.title"), command_stamp())
+    learning = _learning(sources, tables, target)
+    background = Background(title or open_catalogue(language)("compare.title"), command_stamp(), learning=learning)
     page = write_models_report(models, evaluation, out, background=background, language=language, pdf=True)
     for one in models:
         log.info("%s: AUROC %.3f (%.3f to %.3f)", one.name, one.area.value, one.area.low, one.area.high)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from medfuse.evaluation.predictions import case_table, check_predictions, read_free_columns, read_predictions
     from medfuse.evaluation.promises import IntervalFigures, SetFigures, interval_figures, set_figures
     from medfuse.evaluation.readers import ReaderAgreement, krippendorff_alpha, reader_agreement
+    from medfuse.evaluation.readings import agreement_of, read_readings
     from medfuse.evaluation.resampling import bootstrap_auroc, bootstrap_auroc_test, permutation_test
     from medfuse.evaluation.retrieval import (
         compare_recall,
@@ -62,6 +63,7 @@ _HOME = {
     "AbstentionCurve": "abstention",
     "accuracy": "calls",
     "adjust": "adjustment",
+    "agreement_of": "readings",
     "apply_isotonic": "isotonic",
     "auprc": "metrics",
     "auroc": "delong",
@@ -134,6 +136,7 @@ _HOME = {
     "quadratic_kappa": "class_figures",
     "read_free_columns": "predictions",
     "read_predictions": "predictions",
+    "read_readings": "readings",
     "reader_agreement": "readers",
     "ReaderAgreement": "readers",
     "retrieval_figures": "retrieval",
@@ -155,6 +158,7 @@ __all__ = [
     "AbstentionCurve",
     "accuracy",
     "adjust",
+    "agreement_of",
     "apply_isotonic",
     "auprc",
     "auroc",
@@ -227,6 +231,7 @@ __all__ = [
     "quadratic_kappa",
     "read_free_columns",
     "read_predictions",
+    "read_readings",
     "reader_agreement",
     "ReaderAgreement",
     "retrieval_figures",

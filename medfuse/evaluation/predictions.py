@@ -22,6 +22,7 @@ __all__ = [
     "left_out_notes",
     "read_free_columns",
     "read_predictions",
+    "read_table",
 ]
 
 REQUIRED = ("case_id", "probability", "label")
@@ -107,7 +108,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         If the file cannot be read, or a column or row is wrong. Rows are counted as a spreadsheet shows
         them: the header is row 1.
     """
-    return check_predictions(_read_table(Path(path)), where=Path(path).name)
+    return check_predictions(read_table(Path(path)), where=Path(path).name)
 
 
 def read_free_columns(path: str | Path) -> pd.DataFrame:
@@ -128,7 +129,7 @@ def read_free_columns(path: str | Path) -> pd.DataFrame:
     ManifestError
         If the file cannot be read, or has no column case_id.
     """
-    table = _read_table(Path(path))
+    table = read_table(Path(path))
     if "case_id" not in table.columns:
         raise ManifestError(Path(path).name, "found no column 'case_id'", expected=", ".join(REQUIRED))
     table = table.assign(case_id=as_texts(table["case_id"])).drop_duplicates("case_id").set_index("case_id")
@@ -293,9 +294,10 @@ def _one_of(names: list[str], chosen: str | None, column: str) -> str:
     return chosen
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV or Parquet file."""
     if path.suffix not in (".csv", ".parquet"):
-        raise ManifestError("predictions", f"found a file ending {path.suffix!r}", expected=".csv or .parquet")
+        raise ManifestError(path.name, f"found a file ending {path.suffix!r}", expected=".csv or .parquet")
     if not path.is_file():
         raise ManifestError(path.name, "found no such file", expected="a CSV or Parquet file")
     try:

@@ -19,6 +19,7 @@ from medfuse.reporting.looks import looks_so_far
 from medfuse.reporting.provenance import design_of, limits_of, read_record, read_settings, stamp_of
 
 if TYPE_CHECKING:
+    from medfuse.evaluation import LearningCurve, ReaderAgreement
     from medfuse.reporting.thumbnails import WorstCase
 
 __all__ = ["Background", "background_of", "read_cohort"]
@@ -48,6 +49,10 @@ class Background:
     is_external : bool
         Whether the cases are another site's, which no choice was made on.
     worst : tuple of WorstCase
+    readers : ReaderAgreement, optional
+        Of several readers on the evaluated cases.
+    learning : LearningCurve, optional
+        Where several models are one configuration, trained on more and more cases.
     """
 
     title: str
@@ -62,6 +67,8 @@ class Background:
     looks: int = 0
     is_external: bool = False
     worst: tuple[WorstCase, ...] = ()
+    readers: ReaderAgreement | None = None
+    learning: LearningCurve | None = None
 
     @property
     def columns(self) -> pd.DataFrame | None:

@@ -59,6 +59,8 @@ def write_evaluation_report(
     UsageError
         If there is no such language.
     """
+    from medfuse.evaluation import plain
+
     folder, say = Path(folder), open_catalogue(language)
     one = _only(found) if isinstance(found, Mapping) else found
     targets = found if isinstance(found, Mapping) else {}
@@ -72,6 +74,8 @@ def write_evaluation_report(
         context |= {"contents": SEVERAL, "kind": say("page.kind"), **targets_context(targets, background, words)}
     else:
         figures = one.to_json()
+        if background.readers is not None:
+            figures["readers"] = plain(background.readers)
         context |= {"contents": ONE, "kind": _kind(one, say), **one_target_context(one, background, words)}
     write_json(folder / "metrics.json", {**figures, "provenance": dict(background.provenance)})
     page = write_page(folder / "report.html", "targets.html" if one is None else "evaluation.html", context)

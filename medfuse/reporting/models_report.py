@@ -10,6 +10,7 @@ from medfuse.reporting.background import Background
 from medfuse.reporting.catalogue import open_catalogue
 from medfuse.reporting.comparison_report import comparison_context
 from medfuse.reporting.curves import curve_figures
+from medfuse.reporting.label_ceiling import learning_figure
 from medfuse.reporting.one_target_report import standing_limits
 from medfuse.reporting.pages import write_json, write_page
 from medfuse.reporting.pdf import write_pdf
@@ -56,6 +57,7 @@ def write_models_report(
     say = open_catalogue(language)
     words = Sentences(say, level=evaluation.level, names=[one.name for one in models])
     best = max(models, key=lambda one: one.area.value).name
+    more = [learning_figure(background.learning, words)] if background.learning else []
     context = {
         **comparison_context(models, words, costs={}),
         "title": background.title,
@@ -63,7 +65,7 @@ def write_models_report(
         "n_positive": evaluation.n_positive,
         "n_patients": evaluation.n_patients,
         "n_left_out": sum(evaluation.left_out.values()),
-        "figures": curve_figures(evaluation, best, words),
+        "figures": [*curve_figures(evaluation, best, words), *more],
         "tables": figures_tables(evaluation, best, words),
         "thresholds": {
             words.condition(name): threshold_words(points[0], words)
@@ -76,6 +78,8 @@ def write_models_report(
     }
     against = {one.name: {"against": plain(one.against), "p_holm": plain(one.p_holm)} for one in models}
     figures = {**evaluation.to_json(), "models": against, "provenance": dict(background.provenance)}
+    if background.learning is not None:
+        figures["learning_curve"] = plain(background.learning)
     write_json(folder / "metrics.json", figures)
     page = write_page(folder / "report.html", "comparison.html", context)
     if pdf:

@@ -9,6 +9,7 @@ from medfuse.reporting.background import Background
 from medfuse.reporting.certainty import abstention_figure, certainty_sentences
 from medfuse.reporting.curves import curve_figures, missing_figures
 from medfuse.reporting.forest import Forest, areas_forest, strokes_for, subgroup_forest
+from medfuse.reporting.label_ceiling import reader_sentences
 from medfuse.reporting.leakage_checks import leakage_checks
 from medfuse.reporting.result_tables import figures_tables, paired_tables, threshold_rows, threshold_words
 from medfuse.reporting.sentences import Sentences
@@ -46,6 +47,7 @@ def one_target_context(evaluation: Evaluation, background: Background, words: Se
         "forest": _forest(evaluation, words),
         "paired": paired_tables(evaluation, words),
         "n_paired": len(evaluation.paired),
+        "readers": reader_sentences(background.readers, words) if background.readers else [],
         "tables": figures_tables(evaluation, main, words),
         "figures": curve_figures(evaluation, main, words),
         "bins": evaluation.curves[main].calibration,
