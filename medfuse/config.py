@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medfuse.data_config import DataConfig, SeriesRule, TableConfig, TextConfig
@@ -23,6 +22,7 @@ from medfuse.training_config import (
 )
 from medfuse.transfer_config import DistilConfig, EncoderTransfer, TransferConfig
 from medfuse.types import Target
+from medfuse.yaml_files import parse_yaml, read_yaml
 
 __all__ = [
     "AttributeConfig",
@@ -50,7 +50,6 @@ __all__ = [
     "load_config",
 ]
 
-MAX_CONFIG_BYTES = 1_000_000
 Modality = Literal["image", "text", "table"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -243,7 +242,7 @@ def load_config(source: Path | Mapping[str, Any], *, overrides: Sequence[str] = 
     3
     """
     where = source.name if isinstance(source, Path) else "configuration"
-    content = _read_yaml(source) if isinstance(source, Path) else source
+    content = read_yaml(source) if isinstance(source, Path) else source
     if not isinstance(content, Mapping):
         raise ConfigError(where, f"found a {type(content).__name__}", expected="a mapping of keys")
     merged = _copy(content)
@@ -253,7 +252,11 @@ def load_config(source: Path | Mapping[str, Any], *, overrides: Sequence[str] = 
         merged["targets"] = [label for target in targets for label in _labels_of(target, where)]
     try:
         # As JSON, strict checking still takes a list for a tuple, but no text for a number.
-        return RunConfig.model_validate_json(json.dumps(merged, default=str), strict=True)
+        written = json.dumps(merged, default=str)
+    except (TypeError, ValueError) as error:  # a key that is a date or a list
+        raise ConfigError(where, "found a key that is no name", expected="keys and values") from error
+    try:
+        return RunConfig.model_validate_json(written, strict=True)
     except ValidationError as error:
         raise _explain(error, where) from error
 
@@ -285,24 +288,6 @@ def flatten(content: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _read_yaml(path: Path) -> Any:
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(path.name, "found a file above 1 MB", expected="a configuration")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(path.name, f"cannot be read ({type(error).__name__})", expected="a YAML file") from error
-    try:
-        # Aliases let a small file grow without bound; a configuration needs none.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ConfigError(path.name, "found a YAML alias", expected="each value written out")
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(path.name + line, "found invalid YAML", expected="keys and values") from error
-
-
 def _copy(content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in content.items()}
 
@@ -317,10 +302,7 @@ def _apply(content: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {key}", f"{parent!r} holds a value, not keys", expected="a.b=value")
         content = inner
-    try:
-        content[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}", "found invalid YAML as its value", expected="a.b=value") from error
+    content[last] = parse_yaml(text, where=f"--set {key}")
 
 
 def _explain(error: ValidationError, where: str) -> ConfigError:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS = {
     "errors": 0.0, "explanation_parts": 0.05, "types": 0.1,
-    "memory": 1.0, "progress": 1.0, "whole_files": 1.0, "docstrings": 1.0, "registry": 1.0, "image_config": 1.0, "transfer_config": 1.0,
+    "memory": 1.0, "progress": 1.0, "whole_files": 1.0, "yaml_files": 0.5, "docstrings": 1.0, "registry": 1.0, "image_config": 1.0, "transfer_config": 1.0,
     "training_config": 1.0, "data_config": 1.05,
     "config": 1.1, "tensors": 1.1, "splits": 1.1,
     "io": 1.5, "text": 1.5, "models": 1.5, "evaluation": 1.5,

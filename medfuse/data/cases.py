@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medfuse.data.prepared import PreparedImage, Preparer
 from medfuse.data.preprocessing import Preprocessing
-from medfuse.data.table import LABEL
+from medfuse.data.table import LABEL, ONLY_LABEL, is_label
 from medfuse.errors import DataError, ManifestError, MedfuseError, nearest_name
 from medfuse.io import LesionEntry, Manifest, StudyEntry
 from medfuse.io.manifest import PRIVATE
@@ -165,24 +165,32 @@ def _read_report(
 
 
 def _labels(manifest: Manifest, targets: Sequence[Target]) -> dict[tuple[str, str], dict[str, int]]:
-    columns = [c for c in manifest.frame.columns if c.startswith(LABEL)]
     labels: dict[tuple[str, str], dict[str, int]] = {}
-    for target in targets:
-        if LABEL + target.name not in columns:
-            found = f"found no column {LABEL + target.name!r}"
-            raise ManifestError("manifest.csv", found, expected=nearest_name(LABEL + target.name, columns))
+    column_of = {target.name: _label_column(manifest, target, is_only=len(targets) == 1) for target in targets}
     for number, row in enumerate(manifest.frame.to_dict("records"), start=2):
         known = labels.setdefault((row["study_uid"], row["lesion_id"]), {})
         for target in targets:
-            value = row[LABEL + target.name]
+            value = row[column_of[target.name]]
             if value in target.classes:
                 known[target.name] = target.classes.index(value)
             elif value:
-                where = f"manifest.csv row {number} column {LABEL + target.name}"
+                where = f"manifest.csv row {number} column {column_of[target.name]}"
                 raise ManifestError(
                     where, "found a label that is no class", expected=nearest_name(value, target.classes)
                 )
     return labels
+
+
+def _label_column(manifest: Manifest, target: Target, *, is_only: bool) -> str:
+    """Return the column of a target; the only target may have the column ``label``."""
+    columns = list(map(str, manifest.frame.columns))
+    own = LABEL + target.name
+    if own in columns:
+        return own
+    if is_only and ONLY_LABEL in columns:
+        return ONLY_LABEL
+    known = [name for name in columns if is_label(name)] or columns
+    raise ManifestError("manifest.csv", f"found no column {own!r}", expected=nearest_name(own, known))
 
 
 class _Rest(NamedTuple):

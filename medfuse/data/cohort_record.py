@@ -14,7 +14,7 @@ import pandas as pd
 
 from medfuse.data.cases import Case, CaseSet
 from medfuse.data.store import StoredBox
-from medfuse.data.table import LABEL
+from medfuse.data.table import LABEL, is_label
 from medfuse.io import Manifest
 from medfuse.types import Target
 from medfuse.whole_files import write_whole
@@ -92,7 +92,7 @@ def cohort_table(parts: Parts, targets: Sequence[Target]) -> pd.DataFrame:
 
 
 def _may_be_kept(column: str, values: Sequence[str]) -> bool:
-    if column.startswith((LABEL, *_PLACES)) or _DATES.search(column):
+    if is_label(column) or column.startswith(_PLACES) or _DATES.search(column):
         return False
     filled = [value for value in values if value]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections import Counter, defaultdict
@@ -14,17 +15,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medfuse.data.table import ONLY_LABEL, is_label
 from medfuse.evaluation import auroc
 from medfuse.io import Manifest
 from medfuse.io.manifest import PRIVATE
 
 __all__ = ["ManifestCheck", "Problem", "check_manifest"]
 
-LABEL = "label_"
 FEW = 10
 """Cases of a class below which no figure of a fold means much."""
 TELLS = 0.98
 """AUROC from which on a column alone tells a label."""
+LIKE_LABEL = 0.75
+"""A column this like 'label' is a slip of the pen where no label column is there."""
 SHORTEST_TEXT = 40
 """Characters below which two patients may well share a report."""
 
@@ -93,7 +96,7 @@ def check_manifest(manifest: Manifest, *, progress: Progress = lambda names: nam
     ]
     labels = {
         column: dict(Counter(value or "unknown" for value in frame[column]).most_common())
-        for column in _starting(frame, LABEL)
+        for column in _label_columns(frame)
     }
     order = {"error": 0, "warning": 1}
     return ManifestCheck(
@@ -107,6 +110,19 @@ def check_manifest(manifest: Manifest, *, progress: Progress = lambda names: nam
 
 def _starting(frame: pd.DataFrame, *prefixes: str) -> list[str]:
     return [name for name in map(str, frame.columns) if name.startswith(prefixes)]
+
+
+def _label_columns(frame: pd.DataFrame) -> list[str]:
+    return [name for name in map(str, frame.columns) if is_label(name)]
+
+
+def _no_labels(frame: pd.DataFrame) -> Problem:
+    """Warn of a manifest without labels, which can be scored; one whose column is near to a label's is wrong."""
+    near = difflib.get_close_matches(ONLY_LABEL, list(map(str, frame.columns)), n=1, cutoff=LIKE_LABEL)
+    if near:
+        return Problem("error", "columns", f"found column {near[0]!r} and no label; expected label_<target>")
+    found = "found no label_<target>; without one nothing can be trained or evaluated"
+    return Problem("warning", "columns", found)
 
 
 def _parts(frame: pd.DataFrame) -> pd.Series[str]:
@@ -126,14 +142,18 @@ def _split_patients(frame: pd.DataFrame, part: pd.Series[str]) -> Iterator[Probl
 
 
 def _labels(frame: pd.DataFrame, part: pd.Series[str]) -> Iterator[Problem]:
-    columns = _starting(frame, LABEL)
+    columns = _label_columns(frame)
     if not columns:
-        yield Problem("warning", "columns", "found no label_<target>; without one nothing can be trained or evaluated")
+        yield _no_labels(frame)
     for column in columns:
         known = frame[column][frame[column] != ""]
         if known.nunique() < 2:
             yield Problem("error", column, f"found {known.nunique()} classes; expected 2 or more")
             continue
+        alone = known.index[~known.duplicated(keep=False)]
+        if len(alone):
+            found = f"found a class of one case alone in {column}; expected a class of the target"
+            yield Problem("error", _rows(alone), found)
         for fold, values in known.groupby(part[known.index]):
             counts = {name: int((values == name).sum()) for name in sorted(known.unique())}
             if min(counts.values()) < FEW:
@@ -144,9 +164,9 @@ def _labels(frame: pd.DataFrame, part: pd.Series[str]) -> Iterator[Problem]:
 
 def _telling_columns(frame: pd.DataFrame) -> Iterator[Problem]:
     """Name free columns that tell a binary label alone: a number made from it is no input and no baseline."""
-    known_for = (*_starting(frame, LABEL), *_starting(frame, *PRIVATE), "lesion_id", "fold", "split")
+    known_for = (*_label_columns(frame), *_starting(frame, *PRIVATE), "lesion_id", "fold", "split")
     free = [column for column in _starting(frame, "") if column not in known_for]
-    for label in _starting(frame, LABEL):
+    for label in _label_columns(frame):
         known = frame[frame[label] != ""]
         classes = sorted(known[label].unique())
         if len(classes) != 2 or min(known[label].value_counts()) < FEW:
@@ -203,7 +223,7 @@ def _reports(manifest: Manifest, part: pd.Series[str]) -> Iterator[Problem]:
     for same in long.groupby(long).groups.values():
         if frame.loc[same, "patient_id"].nunique() > 1 and part[same].nunique() > 1:
             yield Problem("warning", _rows(same), "found one report under several patients in several folds or splits")
-    for label in _starting(frame, LABEL):
+    for label in _label_columns(frame):
         for name in sorted({value for value in frame[label] if len(value) > 2 and value.isalpha()}):
             holds = texts.str.contains(rf"\b{re.escape(name)}\b", flags=re.IGNORECASE)
             if holds.any():

@@ -15,11 +15,23 @@ from medfuse.config import TableConfig
 from medfuse.errors import ConfigError, DataError, nearest_name
 from medfuse.tensors import TableShape
 
-__all__ = ["CategoryColumn", "NumberColumn", "TableColumns", "fit_table"]
+__all__ = ["CategoryColumn", "NumberColumn", "TableColumns", "fit_table", "is_label"]
 
 Row = Mapping[str, str]
-LABEL = "label_"
+LABEL, ONLY_LABEL = "label_", "label"
+"""What names of label columns start with, and the name that does where there is one target."""
 _STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+def is_label(column: str) -> bool:
+    """Tell whether a column of a manifest holds labels.
+
+    Examples
+    --------
+    >>> [is_label(name) for name in ("label_malignancy", "label", "labelled_by")]
+    [True, True, False]
+    """
+    return column == ONLY_LABEL or column.startswith(LABEL)
 
 
 class NumberColumn(BaseModel):
@@ -136,9 +148,9 @@ def fit_table(config: TableConfig, rows: Sequence[Row]) -> TableColumns:
     DataError
         If a number is none.
     """
-    free = sorted({column for row in rows for column in row if not column.startswith(LABEL)})
+    free = sorted({column for row in rows for column in row if not is_label(column)})
     for column in (*config.numeric, *config.categorical):
-        if column.startswith(LABEL):
+        if is_label(column):
             raise ConfigError("data.table", f"found the label {column!r}", expected="what is known before the answer")
         if column not in free:
             found = f"manifest.csv has no free column {column!r}"

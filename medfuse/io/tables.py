@@ -15,6 +15,9 @@ from medfuse.errors import ManifestError, nearest_name
 
 __all__ = ["inside", "number", "read_table", "wrong_cell"]
 
+SEPARATORS = ",;\t"
+"""As spreadsheets write them, by the country they are set to."""
+
 NEAR = 0.9
 """A column this like a known one that is absent is taken for a slip of the pen."""
 
@@ -47,7 +50,10 @@ def read_table(
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+            first = file.readline()
+            file.seek(0)
+            between = max(SEPARATORS, key=first.count)
+            header, *rows = [row for row in csv.reader(file, delimiter=between) if row] or [[]]
     except (OSError, ValueError, csv.Error) as error:
         found = f"cannot be read ({type(error).__name__})"
         raise ManifestError(path.name, found, expected="a CSV file in UTF-8") from error

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medfuse.config import RunConfig, load_config
 from medfuse.errors import ConfigError, nearest_name
+from medfuse.yaml_files import read_yaml
 
 __all__ = ["Grid", "read_grid"]
 
@@ -98,10 +99,7 @@ def read_grid(path: Path) -> tuple[Grid, dict[str, RunConfig]]:
     ConfigError
         Naming the key, what was found there, and what was expected.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(path.name, f"cannot be read ({type(error).__name__})", expected="a YAML file") from error
+    content = read_yaml(path)
     try:
         grid = Grid.model_validate(content)
     except ValidationError as error:

@@ -13,6 +13,7 @@ from medfuse.config import RunConfig, flatten, load_config
 from medfuse.errors import ConfigError, nearest_name
 from medfuse.models import build_model
 from medfuse.tensors import TableShape
+from medfuse.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -144,10 +145,7 @@ def read_space(path: Path) -> dict[str, Dimension]:
     ConfigError
         Naming the key.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(path.name, f"cannot be read ({type(error).__name__})", expected="a YAML file") from error
+    content = read_yaml(path)
     if not isinstance(content, Mapping) or set(content) != {"search"} or not isinstance(content["search"], Mapping):
         raise ConfigError(path.name, "found other keys", expected="search: and below it the keys that vary")
     if not content["search"]:

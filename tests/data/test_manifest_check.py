@@ -99,3 +99,30 @@ def test_the_command_names_what_it_found_and_no_patient(tmp_path: Path, capsys: 
     shown = capsys.readouterr().err
     assert "error: manifest.csv: rows 5, 6: found a patient in 2 folds" in shown and "Secret" not in shown
     assert main(["check", str(tmp_path / "nothing.csv")]) == 2
+
+
+def test_a_class_of_one_case_is_an_error_named_by_its_row_alone(tmp_path: Path) -> None:
+    frame = table(tmp_path, 80)
+    frame.loc[6, "label_finding"] = "Secret"
+    found = found_in(frame, tmp_path)
+    assert found[0] == (
+        "error",
+        "row 8",
+        "found a class of one case alone in label_finding; expected a class of the target",
+    )
+    assert "found few cases of a class in fold or split 0: 'Secret'" not in str(found[0])
+
+
+def test_the_only_target_may_have_the_column_label(tmp_path: Path) -> None:
+    frame = table(tmp_path, 80).rename(columns={"label_finding": "label"})
+    assert check(frame, tmp_path).labels == {"label": {"benign": 27, "malignant": 27, "unknown": 26}}
+    assert check(frame, tmp_path).problems == ()
+
+
+@pytest.mark.parametrize(("column", "kind"), [("lable", "error"), ("Label", "error"), ("notes", "warning")])
+def test_a_slip_in_the_name_of_the_label_is_an_error_and_none_is_a_warning(
+    tmp_path: Path, column: str, kind: str
+) -> None:
+    (problem,) = found_in(table(tmp_path, 80).rename(columns={"label_finding": column}), tmp_path)
+    assert problem[:2] == (kind, "columns")
+    assert problem[2].startswith(f"found column {column!r}" if kind == "error" else "found no label_<target>")

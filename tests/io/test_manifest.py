@@ -126,3 +126,11 @@ def test_names_of_other_programs_are_understood_where_ours_are_absent(root: Path
     ]
     free = read_manifest(write(root, "S1,7,Ann", header="study_uid,study_id,patient_id"))
     assert free.frame["study_id"].tolist() == ["7"] and free.frame["study_uid"].tolist() == ["S1"]
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_what_a_spreadsheet_exports_is_read(root: Path, between: str) -> None:
+    path = write(root, GOOD)
+    text = path.read_text(encoding="utf-8-sig").replace(",", between).replace("\n", "\r\n")
+    (root / "exported.csv").write_bytes(text.encode("utf-8-sig"))
+    assert read_manifest(root / "exported.csv").frame.equals(read_manifest(path).frame)

@@ -67,7 +67,7 @@ def test_a_space_reads_back(tmp_path: Path) -> None:
         ("search: {}", "search: found no key"),
         ("serach: {}", "found other keys; expected search:"),
         ("[1]", "found other keys"),
-        ("a: [", "cannot be read"),
+        ("a: [", "found invalid YAML"),
     ],
 )
 def test_what_is_no_space_is_refused_by_its_key(tmp_path: Path, text: str, message: str) -> None:
