@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
+import medfuse
 from medfuse.cli.archives import annotate, convert, index, prepare
 from medfuse.cli.checking import check, doctor
 from medfuse.cli.cohorts import cohort_lidc, cohort_medmnist3d
@@ -22,25 +23,29 @@ from medfuse.errors import MedfuseError, UsageError
 
 __all__ = ["app", "main"]
 
-_COMMANDS = (
-    index,
-    convert,
-    deidentify,
-    annotate,
-    check,
-    prepare,
-    train,
-    tune,
-    sync,
-    compare,
-    evaluate,
-    score,
-    explain,
-    feedback,
-    models,
-    doctor,
-)
-"""In the order of the help."""
+_COMMANDS: dict[Callable[..., None], str] = {
+    index: "List what an archive holds: usable series, refused ones",
+    convert: "Turn DICOM into NIfTI",
+    deidentify: "Take the patients out of DICOM files",
+    annotate: "Read the findings out of reports",
+    check: "Look for faults in a manifest",
+    prepare: "Prepare a manifest's images ahead of training",
+    train: "Train a model, or one a fold",
+    tune: "Search for better settings",
+    sync: "Send to MLflow what it has not got yet",
+    compare: "Train many configurations on the same cases",
+    evaluate: "State figures with intervals; set models side by side",
+    score: "Score an archive",
+    explain: "Write a page about each case of a study",
+    feedback: "Collect what readers say of the answers",
+    models: "List the components and their options",
+    doctor: "See whether this machine is fit",
+}
+"""In the order of the help, which names what each does."""
+_COHORTS: dict[str, tuple[Callable[..., None], str]] = {
+    "lidc": (cohort_lidc, "Lung nodules of LIDC-IDRI, with a report each"),
+    "medmnist3d": (cohort_medmnist3d, "A published file of MedMNIST3D"),
+}
 
 # The error of a wrong command line; typer exports only this one of its kinds.
 _COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
@@ -49,13 +54,29 @@ _COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[1]
 def app() -> typer.Typer:
     """Return the application with all its commands."""
     made = _group("Learn from medical images and their reports together. Research use only.")
-    for command in _COMMANDS:
-        made.command()(command)
+    made.callback()(_root)
+    for command, said in _COMMANDS.items():
+        made.command(short_help=said)(command)
     cohort = _group("Turn a public data set into a manifest and files.")
-    cohort.command("lidc")(cohort_lidc)
-    cohort.command("medmnist3d")(cohort_medmnist3d)
+    for name, (command, said) in _COHORTS.items():
+        cohort.command(name, short_help=said)(command)
     made.add_typer(cohort, name="cohort")
     return made
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"medfuse {medfuse.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
 
 
 def _group(text: str) -> typer.Typer:
