@@ -48,6 +48,7 @@ def judged(compared: tuple[Path, Comparison]) -> dict[str, Any]:
     return judge(compared[0], FINALISTS, facts=Facts(sizes, 0.25, sizes.to_frame()))
 
 
+@pytest.mark.slow
 def test_a_lift_is_the_finalist_less_the_better_single_modality(
     compared: tuple[Path, Comparison], judged: dict[str, Any]
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_lift_is_the_finalist_less_the_better_single_modality(
         assert found["difference"] == pytest.approx(areas[name] - max(areas["image"], areas["text"]))
 
 
+@pytest.mark.slow
 def test_everything_known_is_a_regression_out_of_fold(
     compared: tuple[Path, Comparison], judged: dict[str, Any]
 ) -> None:
@@ -67,6 +69,7 @@ def test_everything_known_is_a_regression_out_of_fold(
     assert judged["everything"]["n"] == len(cases.labels)
 
 
+@pytest.mark.slow
 def test_the_curve_runs_from_the_fused_answers_to_those_without_the_report(
     compared: tuple[Path, Comparison], judged: dict[str, Any]
 ) -> None:
@@ -90,6 +93,7 @@ def test_finalists_are_the_largest_areas_and_no_baseline() -> None:
     assert best_of(Comparison(models, pd.DataFrame(), 6, 3, 6, ())) == ["m0", "m1", "m2", "m3", "m4"]
 
 
+@pytest.mark.slow
 def test_the_record_says_what_was_found(
     compared: tuple[Path, Comparison], judged: dict[str, Any], toy_config: RunConfig, tmp_path: Path
 ) -> None:

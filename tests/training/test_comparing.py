@@ -132,6 +132,7 @@ def test_on_validation_no_test_case_is_predicted_and_a_run_that_fails_is_named(
     assert record["parameters"] > 0 and record["seconds"] >= 0
 
 
+@pytest.mark.slow
 def test_every_seed_answers_the_same_validation_cases(written: Path, toy: Any, tmp_path: Path) -> None:
     grid, configs = read_grid(write(written, reference="both", runs={"both": {}}, seeds=[0, 1, 2]))
     found = compare(grid, configs, out=tmp_path / "out", manifest=toy.manifest)
@@ -142,6 +143,7 @@ def test_every_seed_answers_the_same_validation_cases(written: Path, toy: Any, t
     assert not kept[0]["probability"].equals(kept[1]["probability"])
 
 
+@pytest.mark.slow
 def test_workers_of_a_scheduler_train_what_this_machine_would(written: Path, toy: Any, tmp_path: Path) -> None:
     grid, configs = read_grid(write(written, reference="both", runs=RUNS))
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
@@ -158,6 +160,7 @@ def test_a_scheduler_that_does_not_answer_is_named(
         compare(grid, configs, out=tmp_path / "out", manifest=toy.manifest, scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.slow
 def test_a_process_that_is_ended_from_outside_is_said_and_the_next_call_goes_on(
     written: Path, toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,6 +188,7 @@ print(sum(steps), len(list(path.parent.glob(".*.part"))))
 """
 
 
+@pytest.mark.slow
 def test_fifty_saves_that_are_killed_each_leave_a_whole_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last" / "state.safetensors"
     done = subprocess.run(
