@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-training performance retrieval explanations out-of-distribution lidc-comparison reference docs lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-training performance retrieval explanations out-of-distribution lidc-comparison reference pictures docs bundle lock clean
 
 setup: $(READY)
 
@@ -86,6 +86,13 @@ docs: setup
 
 reference: setup
 	$(BIN)/python -m pipelines.reference_pages
+
+# Of the pages that make demo wrote.
+pictures: setup
+	$(BIN)/python -m pipelines.documentation_pictures --demo demo
+
+bundle: setup
+	$(BIN)/python -m pipelines.offline_bundle $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -1,4 +1,4 @@
-"""The performance page: every committed benchmark as a table a person can read.
+"""The performance pages: every committed benchmark as a table a person can read.
 
 Run it by ``make performance``, which measures again first.
 """
@@ -16,6 +16,23 @@ PARTS = {
     "data": "Preparing images, and reading what is kept",
     "training": "Training",
 }
+OTHERS = {
+    "io": "Reading and indexing",
+    "text": "Reading reports",
+    "scoring": "Scoring archives",
+    "explain": "Explaining",
+    "evaluation": "Evaluating",
+}
+SITE = """# Performance
+
+Every row is measured by the command above its table, for medfuse and for what stands beside it in turns in one run, on
+two CPU cores without a GPU; a ratio above 1 speaks for medfuse. An aim that is missed is marked, and stays on the page.
+Written from `reports/performance/*.json` by `python -m pipelines.performance_page`.
+
+What costs time in use: reading compressed DICOM (more processes: `medfuse score --workers`), the first preparation of a
+cohort's images (kept afterwards; `medfuse prepare` does it ahead), and training (a GPU, or `compute.threads`). Indexing
+and scoring go on where they stopped, and their memory does not grow with the archive.
+"""
 INTRODUCTION = """# Performance of data and training
 
 Each row is one thing measured for medfuse and for what stands beside it, in turns in one run on two CPU cores without a
@@ -29,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        ``--folder`` of the figures, where ``training.md`` goes.
+        ``--folder`` of the figures, where ``training.md`` goes; ``--page`` of the site, which holds all figures.
 
     Returns
     -------
@@ -38,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="performance_page", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--folder", type=Path, default=Path("reports/performance"))
+    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     options = parser.parse_args(argv)
     pieces = [INTRODUCTION]
     for part, title in PARTS.items():
@@ -47,7 +65,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         pieces.append(section(title, json.loads(path.read_text(encoding="utf-8"))))
     (options.folder / "training.md").write_text("\n".join(pieces), encoding="utf-8")
+    options.page.write_text(site_page(options.folder), encoding="utf-8")
     return 0
+
+
+def site_page(folder: Path) -> str:
+    """Return the figures of every part that was measured, each with the command that measures it."""
+    titles = {**OTHERS, **PARTS}
+    pieces = [SITE]
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    for part in (*titles, *sorted(found.keys() - titles.keys())):
+        if part in found:
+            commands = ", ".join(f"`{command}`" for command in dict.fromkeys(row["command"] for row in found[part]))
+            said = section(titles.get(part, part), found[part])
+            pieces.append(said.replace("\n\n", f"\n\nBy {commands}.\n\n", 1))
+    return "\n".join(pieces)
 
 
 def section(title: str, rows: Sequence[dict[str, Any]]) -> str:
@@ -57,7 +89,7 @@ def section(title: str, rows: Sequence[dict[str, Any]]) -> str:
     ----------
     title : str
     rows : sequence of dict
-        ``name, ours, theirs, ratio, unit, command``, and ``aim`` where there is one.
+        ``name, ours, theirs, ratio, unit, command``, and ``aim`` where there is one; None where nothing is beside it.
 
     Returns
     -------
@@ -74,8 +106,8 @@ def section(title: str, rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         aim = row.get("aim")
         said = "" if aim is None else f"{aim:g}" if row["ratio"] >= aim else f"**missed**: {aim:g}"
-        figures = " | ".join(f"{row[key]:,.6g}" for key in ("ours", "theirs"))
-        lines.append(f"| {row['name']} | {figures} | {row['unit']} | {row['ratio']:g} | {said} |")
+        ours, theirs, ratio = ("" if row[key] is None else f"{row[key]:,.6g}" for key in ("ours", "theirs", "ratio"))
+        lines.append(f"| {row['name']} | {ours} | {theirs} | {row['unit']} | {ratio} | {said} |")
     return "\n".join(lines) + "\n"
 
 
