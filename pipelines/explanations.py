@@ -53,6 +53,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "occlusion": {"edge": 6.0},
     "feature_ablation": {"edge": 8},
 }
+TESTED = ((0,), (1,), (2, 3, 4, N_FOLDS))
+"""Folds of the real cubes that one model tests. The third learns from two folds: a fast one, of the fewest nodules."""
 N_RANDOM, N_MODELS, N_CASCADE, SEED = 8, 1, 8, 0
 LIMITS = {"randomisation": 0.5, "repeatability": 0.7}
 REACH = 5.0
@@ -78,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/explanations"))
     parser.add_argument("--patches", type=Path, default=PATCHES)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--test", type=int, default=60)
-    parser.add_argument("--validation", type=int, default=24)
+    parser.add_argument("--test", type=int, default=30)
+    parser.add_argument("--validation", type=int, default=16)
     options = parser.parse_args(argv)
     start_logging()
     started = time.monotonic()
@@ -87,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for size, image in (("keep", "rendered"), ("mask", "mask")):
             build_cohort(options.work / size, options=LidcOptions(size="keep", image=image))  # type: ignore[arg-type]
         build_patch_cohort(options.work / "patches", patches=options.patches)
-        jobs = [("drawn", 0), *(("real", fold) for fold in range(N_FOLDS + 1))]
+        jobs = [("drawn", 0), *(("real", number) for number in range(len(TESTED)))]
         sizes = {"test": options.test, "validation": options.validation}
         os.environ["OMP_NUM_THREADS"] = "1"
         with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -161,19 +163,24 @@ def drawn_parts(work: Path, fold: int) -> tuple[RunConfig, Parts, MaskOf]:
     return config, split_cases(loaded.cases, config.data, seed=config.seed), mask_reader(config, paths, rows)
 
 
-def real_parts(work: Path, fold: int) -> tuple[RunConfig, Parts, MaskOf]:
+def real_parts(work: Path, number: int) -> tuple[RunConfig, Parts, MaskOf]:
     """Return the same of the real cubes, with drawn nodules in the surroundings of other patients to learn from.
 
     A cube is tested by a model that has seen neither its patient nor, where that is one of several, any of these.
     """
-    config = load_config(CONFIG, overrides=[*PLAIN, *REAL, f"data.test_fold={fold}"])
+    folds = {str(fold) for fold in TESTED[number]}
+    first = str(TESTED[number][0])
+    config = load_config(CONFIG, overrides=[*PLAIN, *REAL, f"data.test_fold={first}"])
     table, loaded = read_cases(config, manifest=work / "patches" / "manifest.csv")
-    tested = [case for case in loaded.cases if case.row["kind"] == "real" and case.row["fold"] == str(fold)]
-    hidden = {number for case in tested for number in patients_of(case)} if fold == N_FOLDS else set()
-    kept = [case for case in loaded.cases if case.targets and case.row["fold"] not in {str(fold), str(N_FOLDS)}]
+    tested = [case for case in loaded.cases if case.row["kind"] == "real" and case.row["fold"] in folds]
+    hidden = {patient for case in tested if case.row["fold"] == str(N_FOLDS) for patient in patients_of(case)}
+    kept = [case for case in loaded.cases if case.targets and case.row["fold"] not in {*folds, str(N_FOLDS)}]
     seen = [case for case in kept if not patients_of(case) & hidden]
     # A cube without a label is explained all the same; none is read of it.
-    stand_ins = [replace(case, targets=case.targets or {config.targets[0].name: 0}) for case in tested]
+    stand_ins = [
+        replace(case, targets=case.targets or {config.targets[0].name: 0}, row={**case.row, "fold": first})
+        for case in tested
+    ]
     rows = by_case(table)
     paths = {key: work / "patches" / row["mask_path"] for key, row in rows.items()}
     return config, split_cases([*seen, *stand_ins], config.data, seed=config.seed), mask_reader(config, paths, rows)
@@ -229,11 +236,13 @@ def write(out: Path, work: Path, rows: Sequence[Row]) -> None:
             here = [row for row in rows if row["setting"] == setting and row["input"] == name]
             if here:
                 settings.setdefault(setting, {})[name] = summary(here)
-    default = {
-        name: choose([found[name] for found in settings.values() if name in found]) for name in ("image", "text")
+    ranked = {
+        name: ranking([found[name] for found in settings.values() if name in found]) for name in ("image", "text")
     }
+    default = {name: order[0] for name, order in ranked.items()}
     metrics = {
         "default": default,
+        "ahead": {name: ahead(rows, name, order) for name, order in ranked.items() if len(order) > 1},
         "settings": settings,
         "cascade": {name: cascades(work, name) for name in (default["image"], EDGES)},
         "reach": reach(settings["real"]["image"]["test"], default["image"]),
@@ -298,11 +307,20 @@ def passes(row: Row) -> bool:
     return bool(stays and row["beats_best"] and row.get("completeness", 0.0) <= 0.05)
 
 
-def choose(found: Sequence[Mapping[str, Any]]) -> str:
-    """Return the method with the largest gain over chance on validation cases, of those that change with the model."""
+def ranking(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the methods that change with the model, by their gain over chance on validation cases."""
     common: set[str] = set.intersection(*(set(one["validation"]) for one in found)) - {EDGES}
     able = [n for n in sorted(common) if all(one["validation"][n]["passes_randomisation"] for one in found)]
-    return max(able, key=lambda n: sum(float(one["validation"][n]["gain_over_chance"]["value"]) for one in found))
+    return sorted(able, key=lambda n: -sum(float(one["validation"][n]["gain_over_chance"]["value"]) for one in found))
+
+
+def ahead(rows: Sequence[Row], name: str, ranked: Sequence[str]) -> dict[str, Any]:
+    """Return by how much the best method gains more than the next, over the same validation cases."""
+    of_it = [row for row in rows if (row["part"], row["input"]) == ("validation", name) and "gain" in row]
+    best, other = ({(r["setting"], r["case"]): r for r in of_it if r["method"] == method} for method in ranked[:2])
+    shared = [key for key in best if key in other]
+    apart = [best[key]["gain"] - other[key]["gain"] for key in shared]
+    return {"of": ranked[1], "by": asdict(mean_estimate("gain ahead", apart, [best[key]["patient"] for key in shared]))}
 
 
 def cascades(work: Path, name: str) -> dict[str, float]:

@@ -19,7 +19,7 @@ _ABOUT = (
     "the rank correlation with another seed and 1 % of noise. *Mass* is the share of the map inside the reader's "
     "mask, *times* that share over the mask's share of the volume (ratio of the means; behind it the median of the "
     "cases' ratios). *Shown* is the share of cases that pass all tests, so that a page would show the scores. "
-    "Intervals: 95 %, bootstrap by patient."
+    "*s* is seconds a case on shared cores: compare them with each other only. Intervals: 95 %, bootstrap by patient."
 )
 
 
@@ -44,10 +44,9 @@ def faithfulness_page(metrics: Mapping[str, Any]) -> str:
     'Default for image: `a`, chosen on validation cases.'
     """
     lines = ["# How faithful the explanations are", ""]
-    lines += [
-        f"Default for {name}: `{method}`, chosen on validation cases." for name, method in metrics["default"].items()
-    ]
-    lines += ["", "| aimed at | found | reached |", "|---|---|---|"]
+    for name, method in metrics["default"].items():
+        lines += [f"Default for {name}: `{method}`, chosen on validation cases{_ahead(metrics, name)}.", ""]
+    lines += ["| aimed at | found | reached |", "|---|---|---|"]
     for name, found in metrics["reach"].items():
         if isinstance(found, Mapping):
             lines.append(
@@ -58,7 +57,7 @@ def faithfulness_page(metrics: Mapping[str, Any]) -> str:
     lines += ["", _ABOUT]
     for setting, by_input in metrics["settings"].items():
         for name, found in by_input.items():
-            lines += _section(f"{_SETTINGS.get(setting, setting)}: {name}", found)
+            lines += _section(f"{_SETTINGS.get(setting, setting)}: {name}", found, metrics["default"].get(name, ""))
     if metrics["cascade"]:
         lines += ["", "## The model forgets, from the answer to the input (real cubes)", ""]
         parts = list(next(iter(metrics["cascade"].values())))
@@ -68,10 +67,22 @@ def faithfulness_page(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(title: str, found: Mapping[str, Any]) -> list[str]:
+def _ahead(metrics: Mapping[str, Any], name: str) -> str:
+    """Return by how much a default is better than the next method."""
+    found = metrics.get("ahead", {}).get(name)
+    if found is None:
+        return ""
+    words = f", where its gain is {_interval(found['by'])} above that of `{found['of']}`"
+    return words if found["by"]["low"] > 0 else f"{words}: no certain difference"
+
+
+def _section(title: str, found: Mapping[str, Any], default: str) -> list[str]:
     test = found["test"]
     n = max(one["gain"]["n"] for one in test.values())
     lines = ["", f"## {title}", "", f"{n} test cases."]
+    if default in test:
+        share = f"{100 * test[default]['shown']['value']:.0f} %"
+        lines.append(f"A page would show the scores of the default, {_words(default)}, in {share} of them.")
     if "bypass_median" in found:
         share = f"{100 * found['bypass_median']:.0f} % (median)"
         lines.append(f"Of the image's part in the answer {share} does not pass through the last feature map.")

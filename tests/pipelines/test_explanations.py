@@ -54,8 +54,20 @@ def summary() -> dict[str, Any]:
 
 
 def test_the_default_gains_most_of_those_that_change_with_the_model(summary: Mapping[str, Any]) -> None:
-    assert explanations.choose([summary]) == "occlusion"
+    assert explanations.ranking([summary]) == ["occlusion", "grad_cam"]
     assert summary["refused"] == {"deep_lift": "no rule"} and summary["bypass_median"] == 0.25
+
+
+def test_a_default_s_lead_is_over_the_same_validation_cases() -> None:
+    measured = [*rows("occlusion", gain=0.3, forgets=0.2), *rows("grad_cam", gain=0.1, forgets=0.1)]
+    measured += rows("grad_cam", gain=0.9, forgets=0.1, setting="drawn")  # of no case of the other
+    found = explanations.ahead(measured, "image", ["occlusion", "grad_cam"])
+    assert found["of"] == "grad_cam" and found["by"]["n"] == 12
+    assert found["by"]["low"] < found["by"]["value"] == pytest.approx(0.2, abs=0.05)
+    metrics = {"default": {"image": "occlusion"}, "ahead": {"image": found}, "settings": {}, "cascade": {}, "reach": {}}
+    assert "above that of `grad_cam`." in faithfulness_page(metrics)
+    found["by"]["low"] = -0.1
+    assert "above that of `grad_cam`: no certain difference." in faithfulness_page(metrics)
 
 
 def test_what_was_aimed_at_is_said_to_be_reached_or_not(summary: Mapping[str, Any]) -> None:
