@@ -17,6 +17,7 @@ from medfuse.errors import BundleError, ConfigError, UsageError
 from medfuse.inference.calibration import Calibration, conditions_of
 from medfuse.inference.evidence import ARRAYS, WORDS, Evidence, pack_evidence, unpack_evidence
 from medfuse.models import Ensemble, StudyClassifier, build_model, self_contained
+from medfuse.models.transfer import read_weights
 from medfuse.tensors import NO_TABLE
 from medfuse.text import tokenizer_from_json
 from medfuse.types import Target
@@ -30,6 +31,8 @@ LACKS = {1: "made before models kept intervals, prediction sets, an out-of-distr
 CHECKSUMS = "sha256"
 WEIGHTS, MODEL, TOKENIZER = "weights.safetensors", "model.json", "tokenizer.json"
 REQUIRED = {WEIGHTS, MODEL, ARRAYS, WORDS}
+FOREIGN = {".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".safetensors", ".joblib"}
+"""Weights as other programs save them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +202,7 @@ def _read_checked(folder: Path) -> tuple[dict[str, bytes], str]:
             raise BundleError(where, found, expected=", ".join(all_files))
         files = {name: (folder / name).read_bytes() for name in expected}
     except (OSError, ValueError) as error:
+        _explain_foreign(folder, where)
         found = f"cannot be read ({type(error).__name__})"
         raise BundleError(where, found, expected=f"a folder with {WEIGHTS}, {MODEL}, {CHECKSUMS}") from error
     for name, data in files.items():
@@ -207,6 +211,20 @@ def _read_checked(folder: Path) -> tuple[dict[str, bytes], str]:
     if sums != _checksums(files):
         raise BundleError(f"{where}/{CHECKSUMS}", "its bytes were changed", expected="sha256, two spaces, name")
     return files, sums
+
+
+def _explain_foreign(folder: Path, where: str) -> None:
+    """Say what is wrong with weights of another program, or that weights alone are no model."""
+    inside = [path for path in sorted(folder.iterdir()) if path.suffix in FOREIGN] if folder.is_dir() else [folder]
+    is_ours = (folder / MODEL).exists() or (folder / CHECKSUMS).exists()
+    if is_ours or not inside or inside[0].suffix not in FOREIGN or not inside[0].is_file():
+        return
+    try:
+        read_weights(inside[0], where=where)
+    except ConfigError as error:
+        raise BundleError(where, error.found, expected=error.expected) from error
+    found = f"found weights alone, {inside[0].name}"
+    raise BundleError(where, found, expected="a folder that medfuse train wrote; transfer.image.weights takes weights")
 
 
 def _checksums(files: Mapping[str, bytes]) -> str:

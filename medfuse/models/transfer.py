@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,14 @@ from torch import Tensor, nn
 
 from medfuse.errors import ConfigError
 
-__all__ = ["KeyReport", "layers_of", "load_weights"]
+__all__ = ["KeyReport", "layers_of", "load_weights", "read_weights"]
 
-SHOWN = 5
+SHOWN, SHOWN_LETTERS = 5, 60
+UNREADABLE = (
+    OSError, RuntimeError, EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError,
+    MemoryError, RecursionError, NotImplementedError, AssertionError,
+)  # fmt: skip
+"""What torch's own reader lets through for a file that is none of its."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ def load_weights(module: nn.Module, path: Path, *, prefix: str = "", where: str 
     ...     print(load_weights(nn.Linear(2, 1), Path(folder) / "old.pt", prefix="module."))
     1 loaded, 1 missing (bias), 1 unexpected (scale), 0 misshapen
     """
-    content = _read(path, where)
+    content = read_weights(path, where=where)
     given = {name.removeprefix(prefix): tensor for name, tensor in content.items() if name.startswith(prefix)}
     own = module.state_dict()
     both = [name for name in own if name in given]
@@ -98,29 +105,73 @@ def load_weights(module: nn.Module, path: Path, *, prefix: str = "", where: str 
         misshapen=tuple(name for name in both if given[name].shape != own[name].shape),
         ignored=len(content) - len(given),
     )
-    for name in loaded:
-        if own[name].is_floating_point() and not torch.isfinite(given[name]).all():
-            raise ConfigError(where, f"found a value that is not finite in {name}", expected="numbers")
     module.load_state_dict({name: given[name] for name in loaded}, strict=False)
     return report
 
 
-def _read(path: Path, where: str) -> dict[str, Tensor]:
+def read_weights(path: Path, *, where: str = "weights") -> dict[str, Tensor]:
+    """Read a file of tensors by name; no code in it is run.
+
+    Parameters
+    ----------
+    path, where
+        See `load_weights`.
+
+    Returns
+    -------
+    dict of str to Tensor
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, is damaged, holds something else, or a number that is not finite.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            content: object = load_file(path)
+        else:
+            _check_sums(path, where)
+            with warnings.catch_warnings():  # what torch says of a foreign pickle is said below
+                warnings.simplefilter("ignore")
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        found = f"{path.name} is corrupt: its header does not fit its bytes"
+        raise ConfigError(where, found, expected="a .safetensors file") from error
+    except pickle.UnpicklingError as error:
+        found = f"{path.name} holds pickled objects, which could run code"
+        raise ConfigError(where, found, expected="tensors alone: a .safetensors file or a torch state dict") from error
+    except UNREADABLE as error:
         found = f"{path.name} cannot be read ({type(error).__name__})"
         raise ConfigError(where, found, expected="a .safetensors file or a torch state dict") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
         raise ConfigError(where, f"{path.name} holds no state dict", expected="tensors by name")
+    for name, tensor in content.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            found = f"found NaN or a value that is not finite in {str(name)[:SHOWN_LETTERS]!r}"
+            raise ConfigError(where, found, expected="finite numbers")
     return {str(name): tensor for name, tensor in content.items()}
+
+
+def _check_sums(path: Path, where: str) -> None:
+    """Refuse a zip, as torch saves one, of which a part is not what it was: torch itself does not look."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
+                found = f"{path.name} holds compressed parts, which could expand without bound"
+                raise ConfigError(where, found, expected="a file of torch, which compresses nothing")
+            damaged = file.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise ConfigError(where, f"{path.name} is corrupt", expected="a whole file") from error
+    if damaged is not None:
+        found = f"{path.name} is corrupt: a checksum (CRC) is not that of its bytes"
+        raise ConfigError(where, found, expected="the file as it was saved")
 
 
 def layers_of(encoder: nn.Module) -> list[list[nn.Parameter]]:

@@ -300,3 +300,19 @@ def test_a_changed_pretrained_encoder_is_refused(
     change_json(tmp_path / "model", lambda content: change(content["model"]["text_encoder"]))
     with pytest.raises(BundleError, match=message):
         load_bundle(tmp_path / "model")
+
+
+def test_weights_of_another_program_are_refused_by_what_is_wrong_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "other" / "model.pt"
+    path.parent.mkdir()
+    torch.save({"w": torch.tensor([1.0, float("nan")])}, path)
+    for source in (path.parent, path):
+        with pytest.raises(BundleError, match=r"^model .*: found NaN or a value that is not finite in 'w'"):
+            load_bundle(source)
+    torch.save({"w": torch.ones(2)}, path)
+    with pytest.raises(BundleError, match=r"found weights alone, model.pt; expected a folder that medfuse train wrote"):
+        load_bundle(path.parent)
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    with pytest.raises(BundleError, match=r"model.pt holds pickled objects, which could run code"):
+        load_bundle(path)
+    assert not (tmp_path / "sprung").exists()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from safetensors.torch import save_file
 from medfuse.errors import ConfigError
 from medfuse.models.residual_networks import ResNet10
 from medfuse.models.small_cnns import SmallCnn
-from medfuse.models.transfer import layers_of, load_weights
+from medfuse.models.transfer import layers_of, load_weights, read_weights
 
 
 def encoder(seed: int) -> SmallCnn:
@@ -74,27 +76,49 @@ class Harmful:
 def test_code_in_a_file_is_not_run(tmp_path, capsys):
     path = tmp_path / "a.pt"
     path.write_bytes(pickle.dumps({"a": Harmful()}, protocol=2))
-    with pytest.raises(ConfigError, match=r"a.pt cannot be read \(UnpicklingError\)"):
+    with pytest.raises(ConfigError, match=r"a.pt holds pickled objects, which could run code"):
         load_weights(encoder(0), path)
     torch.save({"a": Harmful()}, path)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"a.pt holds pickled objects"):
         load_weights(encoder(0), path)
     assert "code was run" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [b"", b"no tensors", None])
+@pytest.mark.parametrize("content", [b"", b"no tensors", None, struct.pack("<Q", 2**62) + b"{}"])
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
 def test_a_file_that_cannot_be_read_is_refused(name, content, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot be read|holds pickled objects|is corrupt: its header"):
         load_weights(encoder(0), tmp_path / name)
+
+
+def test_every_flipped_byte_of_a_tensor_in_a_file_of_torch_is_refused(tmp_path):
+    path = save({"weight": torch.arange(6.0)}, tmp_path / "a.pt")
+    whole = path.read_bytes()
+    start = whole.index(torch.arange(6.0).numpy().tobytes())
+    for place in range(start, start + 24):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ConfigError, match=r"a.pt is corrupt: a checksum \(CRC\)"):
+            read_weights(path)
+
+
+def test_a_file_of_torch_that_was_compressed_or_cut_is_refused(tmp_path):
+    path = save({"weight": torch.zeros(1000)}, tmp_path / "a.pt")
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in whole.infolist():
+            packed.writestr(part.filename, whole.read(part))
+    with pytest.raises(ConfigError, match="holds compressed parts"):
+        read_weights(tmp_path / "b.pt")
+    path.write_bytes(path.read_bytes()[:-700])
+    with pytest.raises(ConfigError, match=r"cannot be read|holds pickled|is corrupt"):
+        read_weights(path)
 
 
 def test_a_value_that_is_not_finite_is_refused(tmp_path):
     weights = encoder(0).state_dict()
     weights["blocks.0.weight"][0] = torch.nan
-    with pytest.raises(ConfigError, match=r"not finite in blocks\.0\.weight"):
+    with pytest.raises(ConfigError, match=r"not finite in 'blocks\.0\.weight'"):
         load_weights(encoder(1), save(dict(weights), tmp_path / "a.pt"))
 
 
