@@ -148,8 +148,7 @@ def finish(folder: Path) -> None:
             shutil.copytree(source, folder / name)
         else:
             shutil.copy(source, folder / name)
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    script = SCRIPT.format(python=python, torch=version(TORCH), medfuse=version("medfuse"))
+    script = SCRIPT.format(python=python_of(), torch=version(TORCH), medfuse=version("medfuse"))
     (folder / "install.sh").write_text(script, encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = []
@@ -159,6 +158,11 @@ def finish(folder: Path) -> None:
     (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     with tarfile.open(folder.with_name(f"{folder.name}.tar"), "w") as tar:
         tar.add(folder, folder.name)
+
+
+def python_of() -> str:
+    """Return the version of Python that the wheels are for."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 if __name__ == "__main__":

@@ -13,6 +13,18 @@ __all__ = ["N_BINS", "ScoringFigures", "write_scoring_summary"]
 N_BINS = 20
 """Of the distributions, each of 0.05."""
 
+INPUTS = {"image": "image", "text": "report", "table": "table"}
+"""What a reader calls the modalities."""
+MEANINGS = {
+    "uncertain": "its interval reaches over the threshold",
+    "out of distribution": "its image is unlike the training images",
+    "missing report": "answered without a report",
+    "missing image": "answered without an image",
+    "missing table": "answered without the columns of the table",
+    "low quality": "the report is hardly readable, or a template",
+    "laterality conflict": "report and image name different sides",
+}
+
 MAX_REASONS = 100
 """Shown of the reasons; the others are counted together."""
 
@@ -64,8 +76,8 @@ def write_scoring_summary(figures: ScoringFigures, path: Path, *, provenance: Ma
         "title": "Scoring summary",
         "figures": figures,
         "distributions": [_distribution(name, counts) for name, counts in figures.distributions.items()],
-        "flags": _shares(figures.flags, figures.n_scored),
-        "modalities": _shares(figures.modalities, figures.n_scored),
+        "flags": _shares({_flag(name): n for name, n in figures.flags.items()}, figures.n_scored),
+        "modalities": _shares({_inputs(name): n for name, n in figures.modalities.items()}, figures.n_scored),
         "refusals": [{"stage": stage, "n": n, **_split(reason)} for (stage, reason), n in refused[:MAX_REASONS]],
         "n_others": sum(n for _, n in refused[MAX_REASONS:]),
         "provenance": provenance,
@@ -84,7 +96,35 @@ def _distribution(name: str, counts: Sequence[int]) -> dict[str, object]:
         }
         for bin_, n in enumerate(counts)
     ]
-    return {"name": name.removeprefix("probability_"), "bars": bars, "n": sum(counts)}
+    return {"name": _answer(name), "bars": bars, "n": sum(counts)}
+
+
+def _answer(column: str) -> str:
+    """Say what a column of probabilities answers, and from what.
+
+    Examples
+    --------
+    >>> _answer("probability_malignancy"), _answer("probability_text_malignancy")
+    ('malignancy', 'malignancy, by the report alone')
+    """
+    name = column.removeprefix("probability_")
+    modality, _, target = name.partition("_")
+    return f"{target}, by the {INPUTS[modality]} alone" if modality in INPUTS and target else name
+
+
+def _inputs(modalities: str) -> str:
+    """Say what an answer was made from.
+
+    Examples
+    --------
+    >>> _inputs("image+text"), _inputs("text")
+    ('image and report', 'report')
+    """
+    return " and ".join(INPUTS.get(name, name) for name in modalities.split("+"))
+
+
+def _flag(name: str) -> str:
+    return f"{name}: {MEANINGS[name]}" if name in MEANINGS else name
 
 
 def _shares(counts: Mapping[str, int], total: int) -> list[dict[str, object]]:

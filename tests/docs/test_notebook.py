@@ -21,7 +21,7 @@ def test_it_runs(reader: Path) -> None:
     given: dict[str, Any] = {}
     shown = [_run(cell, given) for cell in CODE]
     assert len(shown) == len(CODE) and all(one is not None for one in shown)
-    assert list(reader.glob("hour/pages/*/report.html")) == [page / "report.html" for page in given["pages"]]
+    assert all((reader / page / "report.html").exists() for page in given["pages"]) and given["pages"]
     assert 0 <= given["prediction"].interval[0] <= given["prediction"].interval[1] <= 1
 
 

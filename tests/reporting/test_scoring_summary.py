@@ -22,6 +22,7 @@ def test_counts_bars_and_reasons_are_on_the_page(tmp_path: Path) -> None:
     assert page.count('style="height: 50.0%"') == 1
     assert "<td>even &lt;steps&gt;</td>" in page
     assert "20.0 %" in page  # 3 of 15
+    assert "image and report" in page and "missing report: answered without a report" in page
     assert "<script" not in page
 
 
