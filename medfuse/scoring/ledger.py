@@ -134,10 +134,14 @@ class Ledger:
             raise UsageError(
                 "--out", f"cannot be made ({type(error).__name__})", expected="a writable place"
             ) from error
-        self._remove_partials(is_alone=share[1] == 1)
-        if self._check() is None:
-            self.write_run({})
-        self.done = DoneStudies(parts.part_paths(self.parts))
+        try:
+            self._remove_partials(is_alone=share[1] == 1)
+            if self._check() is None:
+                self.write_run({})
+            self.done = DoneStudies(parts.part_paths(self.parts))
+        except BaseException:
+            self.close()
+            raise
         self._number = 1 + max((int(path.stem.rpartition("-")[2]) for path in self.done.paths), default=-1)
 
     def __enter__(self) -> Self:
