@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--simulate", type=int, default=1_000_000)
     parser.add_argument("--parts", nargs="*", default=["speed", "profile", "growth", "overhead", "simulation"])
-    parser.add_argument("--measure", nargs="+", help="Measure one thing in this process and print it as JSON.")
+    parser.add_argument(
+        "--measure", nargs=argparse.REMAINDER, help="Measure one thing in this process and print it as JSON."
+    )
     options = parser.parse_args(argv)
     if options.measure:
         what, *arguments = options.measure

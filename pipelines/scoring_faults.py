@@ -1,8 +1,8 @@
 """Scoring an archive with poisoned studies in it while workers, schedulers and commands are killed: nothing is lost.
 
-Run it by ``make scoring-faults FAULTS=DIR``. The archive: rendered LIDC-IDRI nodules as DICOM, and studies that must be refused,
-some made from them, some from a folder of fault cases where one is given. It is scored by one worker, by two, and under
-a scheduler with two workers while processes are killed at random until the command has ended by itself.
+Run it by ``make scoring-faults FAULTS=DIR``. The archive: rendered LIDC-IDRI nodules as DICOM, and studies that
+must be refused, some made from them, some from a folder of fault cases where one is given. It is scored by one worker,
+by two, and under a scheduler with two workers while processes are killed at random until the command ends by itself.
 """
 
 from __future__ import annotations
