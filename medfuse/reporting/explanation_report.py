@@ -135,7 +135,7 @@ def _report(explanation: Explanation, findings: Sequence[Finding]) -> dict[str, 
     is_short = spans == [(0, len(text))]
     pieces = marked_pieces(text, scores)
     return {
-        "parts": [words.text_runs(text, scores, findings, span=span) for span in spans],
+        "parts": [words.text_runs(text, scores, findings, span=span) for span in words.passages(text, spans)],
         "whole_report": [] if is_short else words.text_runs(text, scores, findings),
         "shortened": "" if is_short else explanation_sentences()(
             "text.shortened", n=len(spans), total=len(find_sentences(text))

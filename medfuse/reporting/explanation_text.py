@@ -11,7 +11,7 @@ from medfuse.reporting.marks import Piece, marked_pieces, visible
 from medfuse.text import find_sentences
 from medfuse.types import Finding
 
-__all__ = ["PAGE_WIDTH", "Run", "excerpt", "text_runs"]
+__all__ = ["PAGE_WIDTH", "Run", "excerpt", "passages", "text_runs"]
 
 PAGE_WIDTH = 720
 """Characters of a report that page 1 has room for; wide ones count twice."""
@@ -120,6 +120,22 @@ def excerpt(text: str, scores: Sequence[tuple[int, int, float]], *, width: int =
         if left <= 0:
             break
     return sorted(chosen)
+
+
+def passages(text: str, spans: Sequence[Span]) -> list[Span]:
+    """Join sentences that follow each other, so that a gap is shown only where something is left out.
+
+    Examples
+    --------
+    >>> passages("One. Two. Three. Four.", [(0, 4), (5, 9), (17, 22)])
+    [(0, 9), (17, 22)]
+    """
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined and not text[joined[-1][1] : start].strip():
+            start = joined.pop()[0]
+        joined.append((start, end))
+    return joined
 
 
 def _apart(findings: Sequence[Finding]) -> Iterator[Finding]:
