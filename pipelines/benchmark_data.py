@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ from medfuse.io import (
     write_nifti,
 )
 from medfuse.types import CaseId, Target, Volume
+from pipelines.benchmark_rows import Row, make_row, show
 
 COMMAND = "make bench-data"
+row = partial(make_row, command=COMMAND)
 GROWTH_ROUNDS = 3
 SHAPE, SPACING = (512, 512, 200), (0.70, 0.70, 1.25)
 SIZE, WINDOW = 64, (-1000.0, 400.0)
@@ -57,7 +60,6 @@ PREPROCESSING = Preprocessing(
 )
 SMALL = PREPROCESSING.image.model_copy(update={"size": (16, 16, 16)})
 PEERS = ("medfuse", "monai", "monai_crop")
-Row = dict[str, object]
 Timer = Mapping[str, Callable[[], object]]
 
 
@@ -372,28 +374,9 @@ def _status_bytes(key: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def row(name: str, ours: float, theirs: float, *, aim: float, unit: str = "ms") -> Row:
-    """Return one row: how many times faster or smaller ours is."""
-    shown = {key: float(f"{value:.4g}") for key, value in (("ours", ours), ("theirs", theirs))}
-    ratio = theirs / max(ours, 1e-6)
-    found: Row = {"name": name, **shown, "ratio": float(f"{ratio:.4g}"), "unit": unit, "command": COMMAND}
-    return found | ({"aim": aim} if aim else {})
-
-
 def rate_row(name: str, ours: float, theirs: float, *, aim: float) -> Row:
     """Return one row of rates: how many times higher ours is."""
     return row(name, ours, theirs, aim=aim, unit="samples/s") | {"ratio": float(f"{ours / theirs:.4g}")}
-
-
-def show(rows: Sequence[Row]) -> int:
-    """Print a table; return 1 if a row misses its aim."""
-    missed = 0
-    for found in rows:
-        aim = float(str(found.get("aim", 0)))
-        missed += float(str(found["ratio"])) < aim
-        figures = f"{found['ours']:>10} {found['theirs']:>10} {found['unit']:<9} x{found['ratio']}"
-        print(f"{found['name']:<100} {figures} (aim {aim:g})")
-    return int(missed > 0)
 
 
 if __name__ == "__main__":

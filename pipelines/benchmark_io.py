@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ import numpy as np
 from medfuse.io import SeriesIdentity, derived_uid, index_archive, read_volume, write_dicom_series
 from medfuse.io.volumes import Box
 from medfuse.types import Volume
+from pipelines.benchmark_rows import Row, make_row, show
 
 COMMAND = "make bench-io"
+row = partial(make_row, command=COMMAND)
 ROUNDS = 5
 SLICES, SIZE = 200, 512
 ARCHIVE_SIZE, SLICES_A_SERIES, SERIES_A_STUDY = 96, 100, 2
@@ -32,7 +35,6 @@ INDEX_TAGS = [
     "AccessionNumber", "StudyDate", "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames", "PixelSpacing",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "ConvolutionKernel",
 ]  # fmt: skip
-Row = dict[str, object]
 Timer = Mapping[str, Callable[[], object]]
 
 
@@ -251,24 +253,6 @@ def enrich(path: Path) -> None:
     request.RequestedProcedureDescription, request.ScheduledProcedureStepID = "CT THORAX", "1"
     dataset.RequestAttributesSequence = [request]
     dataset.save_as(path)
-
-
-def row(name: str, ours: float, theirs: float, *, aim: float | None = None, unit: str = "ms") -> Row:
-    """Return one row: how many times faster or smaller ours is."""
-    found: Row = {"name": name, "ours": round(ours, 2), "theirs": round(theirs, 2), "ratio": round(theirs / ours, 2)}
-    return found | {"unit": unit, "command": COMMAND} | ({"aim": aim} if aim else {})
-
-
-def show(rows: Sequence[Row]) -> int:
-    """Print a table; return 1 if a row misses its aim."""
-    missed = 0
-    for found in rows:
-        aim = float(str(found.get("aim", 0)))
-        missed += float(str(found["ratio"])) < aim
-        aimed = f"(aim {aim:g})" if aim else ""
-        figures = f"{found['ours']:>10} {found['theirs']:>10} {found['unit']:<4} x{found['ratio']}"
-        print(f"{found['name']:<70} {figures} {aimed}")
-    return int(missed > 0)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from timeit import timeit
 from typing import Any
@@ -40,11 +41,12 @@ from medfuse.training.epochs import run_epochs
 from medfuse.training.fitting import make_preprocessing
 from medfuse.training.module import ClassifierModule
 from medfuse.types import CaseId, ReportText
+from pipelines.benchmark_rows import Row, make_row, show
 
 COMMAND = "make bench-training"
+row = partial(make_row, command=COMMAND)
 CONFIG = Path("configs/lidc.yaml")
 VOCABULARY, N_VALIDATION = 500, 64
-Row = dict[str, object]
 Figures = dict[str, float]
 
 # What is trained: its name, image encoder (that of the configuration if None), edge of the box, cases a batch.
@@ -368,24 +370,6 @@ def make_case(index: int, config: Any, store: Any) -> Any:
         targets={target.name: index % 2 for target in config.targets},
         row={one.column: one.classes[index % len(one.classes)] for one in config.attributes},
     )
-
-
-def row(name: str, ours: float, theirs: float, *, aim: float | None = None, unit: str = "ms") -> Row:
-    """Return one row: how many times faster or smaller ours is."""
-    found: Row = {"name": name, "ours": round(ours, 3), "theirs": round(theirs, 3), "ratio": round(theirs / ours, 2)}
-    return found | {"unit": unit, "command": COMMAND} | ({"aim": aim} if aim else {})
-
-
-def show(rows: Sequence[Row]) -> int:
-    """Print a table; return 1 if a row misses its aim."""
-    missed = 0
-    for found in rows:
-        aim = float(str(found.get("aim", 0)))
-        missed += float(str(found["ratio"])) < aim
-        aimed = f"(aim {aim:g})" if aim else ""
-        figures = f"{found['ours']:>10} {found['theirs']:>10} {found['unit']:<4} x{found['ratio']}"
-        print(f"{found['name']:<100} {figures} {aimed}")
-    return int(missed > 0)
 
 
 MEASURES: dict[str, Callable[..., Figures]] = {
