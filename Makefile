@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-training performance retrieval explanations out-of-distribution lidc-comparison reference pictures docs bundle lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-scoring bench-training performance retrieval explanations out-of-distribution scoring-faults lidc-comparison reference pictures docs bundle lock clean
 
 setup: $(READY)
 
@@ -60,8 +60,15 @@ bench-explain: setup
 bench-io: setup
 	$(BIN)/python -m pipelines.benchmark_io
 
+bench-scoring: setup
+	$(BIN)/python -m pipelines.benchmark_scoring --work runs/benchmark_scoring
+
 bench-training: setup
 	$(BIN)/python -m pipelines.benchmark_training
+
+# FAULTS names a folder of fault cases, if there is one.
+scoring-faults: setup
+	$(BIN)/python -m pipelines.scoring_faults $(if $(FAULTS),--faults $(FAULTS))
 
 # Both go on to the page where an aim is missed: the page says so.
 performance: setup
