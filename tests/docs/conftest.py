@@ -38,8 +38,9 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The arguments of every `medfuse` command in it."""
-        lines = self.source.replace("\\\n", " ").splitlines()
+        """The arguments of every `medfuse` command in it; a variable of the shell is 0."""
+        plain = re.sub(r"\$\{?\w+\}?", "0", self.source.replace("\\\n", " "))  # what the shell would put in
+        lines = plain.splitlines()
         split = [shlex.split(line, comments=True) for line in lines if line.strip().startswith("medfuse ")]
         return [arguments[1:] for arguments in split]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,21 @@ def test_every_command_of_a_page_is_understood(page: Path, group: Any, blocks_of
                 parse(group, written)
             except typer.BadParameter.__mro__[1] as error:
                 pytest.fail(f"medfuse {shlex.join(command)}: {error}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_that_a_sentence_names_is_there(page: Path, group: Any) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for name, rest in re.findall(r"`medfuse ([a-z]+)([^`]*)`", text):
+        assert name in group.commands
+        known = {option for one in group.commands[name].params for option in one.opts}
+        known |= {
+            option
+            for sub in getattr(group.commands[name], "commands", {}).values()
+            for one in sub.params
+            for option in one.opts
+        }
+        assert set(re.findall(r"--[a-z][a-z-]+", rest)) <= known, name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
