@@ -22,7 +22,7 @@ def test_it_runs(reader: Path) -> None:
     shown = [_run(cell, given) for cell in CODE]
     assert len(shown) == len(CODE) and all(one is not None for one in shown)
     assert all((reader / page / "report.html").exists() for page in given["pages"]) and given["pages"]
-    assert 0 <= given["prediction"].interval[0] <= given["prediction"].interval[1] <= 1
+    assert sum(given["prediction"].probabilities["fused"]) == pytest.approx(1)
 
 
 def _run(cell: str, given: dict[str, Any]) -> Any:
