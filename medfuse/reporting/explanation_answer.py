@@ -59,6 +59,9 @@ class Bar:
     is_answer: bool
 
 
+Mark = Literal["yes", "no", "open"]
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """Whether image and report point the same way.
@@ -69,10 +72,13 @@ class Agreement:
         ``"one"`` where there is one input only.
     sentences : tuple of str
         A conflict first.
+    marks : tuple of {"yes", "no", "open"}
+        Whether each sentence speaks for trust, against it, or for neither.
     """
 
     state: Literal["conflict", "differ", "agree", "one"]
     sentences: tuple[str, ...]
+    marks: tuple[Mark, ...]
 
 
 def asked_class(prediction: Prediction) -> int:
@@ -177,10 +183,11 @@ def agreement(prediction: Prediction, *, side: str = "", findings: Sequence[Find
     """
     say, known = explanation_sentences(), prediction.probabilities
     sided = _side_conflict(side, findings)
+    against: tuple[Mark, ...] = ("no",) * len(sided)
     if "image" not in known or "text" not in known:
         names = [say.of("modality", name, name) for name in prediction.modalities_used]
         alone = say("agreement.one", what=listed(names, say("trust.and")))
-        return Agreement("conflict" if sided else "one", (*sided, alone))
+        return Agreement("conflict" if sided else "one", (*sided, alone), (*against, "open"))
     index = asked_class(prediction)
     image, text = known["image"][index], known["text"][index]
     apart = abs(image - text)
@@ -194,8 +201,10 @@ def agreement(prediction: Prediction, *, side: str = "", findings: Sequence[Find
     else:
         key = "apart" if apart >= FAR_GAP else "agree"
     state: Literal["conflict", "differ", "agree"]
-    state = "conflict" if sided or key in ("conflict", "apart") else "differ" if key == "differ" else "agree"
-    return Agreement(state, (*sided, say(f"agreement.{key}", **shown)))
+    state = "conflict" if key in ("conflict", "apart") else "differ" if key == "differ" else "agree"
+    mark: Mark = "no" if state == "conflict" else "yes" if state == "agree" else "open"
+    sentences = (*sided, say(f"agreement.{key}", **shown))
+    return Agreement("conflict" if sided else state, sentences, (*against, mark))
 
 
 def _side_conflict(side: str, findings: Sequence[Finding]) -> tuple[str, ...]:

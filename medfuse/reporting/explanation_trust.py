@@ -84,9 +84,7 @@ def trust_verdicts(explanation: Explanation, agreed: Agreement) -> list[Verdict]
     -------
     list of Verdict
     """
-    mark: Literal["yes", "no", "open"]
-    mark = "no" if agreed.state == "conflict" else "yes" if agreed.state == "agree" else "open"
-    said = [Verdict(mark, sentence) for sentence in agreed.sentences]
+    said = [Verdict(mark, sentence) for mark, sentence in zip(agreed.marks, agreed.sentences, strict=True)]
     checks = checks_of(explanation)
     if not checks:
         said.append(Verdict("open", explanation_sentences()("trust.none")))

@@ -217,7 +217,11 @@ def test_a_report_of_the_other_side_is_a_conflict(tmp_path, read_page):
     case = explanation(text="A nodule in the left lung.", token_scores=())
     for side, differs in (("right", True), ("left", False), ("", False)):
         path = write_explanation_report(case, tmp_path / f"s{side}", provenance={}, facts=CaseFacts(side=side))
-        assert ("The side differs" in read_page(path).text) == differs
+        page = read_page(path)
+        assert ("The side differs" in page.text) == differs
+        # That the side differs says nothing against the two answers, which point the same way.
+        agreed = re.search(r'class="verdict (\w+)[^"]*"><span>Image and report point', page.source)
+        assert agreed is not None and agreed[1] == "yes"
 
 
 def test_what_the_report_denies_is_shown_as_denied(tmp_path, read_page):
