@@ -159,9 +159,9 @@ def read_weights(path: Path, *, where: str = "weights") -> dict[str, Tensor]:
 
 def _check_sums(path: Path, where: str) -> None:
     """Refuse a zip, as torch saves one, of which a part is not what it was: torch itself does not look."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as file:
             if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
                 found = f"{path.name} holds compressed parts, which could expand without bound"

@@ -115,6 +115,13 @@ def test_a_file_of_torch_that_was_compressed_or_cut_is_refused(tmp_path):
         read_weights(path)
 
 
+def test_a_zip_that_spans_several_disks_is_refused(tmp_path):
+    locator, end = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2), b"PK\x05\x06" + bytes(18)
+    (tmp_path / "a.pt").write_bytes(locator + end)
+    with pytest.raises(ConfigError, match=r"a.pt is corrupt; expected a whole file"):
+        read_weights(tmp_path / "a.pt")
+
+
 def test_a_value_that_is_not_finite_is_refused(tmp_path):
     weights = encoder(0).state_dict()
     weights["blocks.0.weight"][0] = torch.nan
