@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.scoring_inputs import LESION_SCAN, WHOLE_SCAN, Scan, make_model, write_archive
-from pipelines.scoring_profile import profile_study
-from pipelines.scoring_scale import growth, measure_command, measure_overhead, measure_simulation
-from pipelines.scoring_sides import measure_medfuse, measure_monai
+from pipelines.scoring_tools.inputs import LESION_SCAN, WHOLE_SCAN, Scan, make_model, write_archive
+from pipelines.scoring_tools.profile import profile_study
+from pipelines.scoring_tools.scale import growth, measure_command, measure_overhead, measure_simulation
+from pipelines.scoring_tools.sides import measure_medfuse, measure_monai
 
 COMMAND = "make bench-scoring"
 WORKERS = 2

@@ -27,9 +27,9 @@ from medfuse.inference import save_bundle
 from medfuse.io import Manifest, Pseudonymizer, load_pseudonymizer, read_manifest
 from medfuse.progress import bar, start_logging
 from medfuse.training import config_digest, fit, read_cases, run_versions, split_cases
-from pipelines.scoring_faults_page import faults_page
-from pipelines.scoring_killing import Killing, Run, score_killed, score_once
-from pipelines.scoring_poison import Archive, make_archive
+from pipelines.scoring_tools.faults_page import faults_page
+from pipelines.scoring_tools.killing import Killing, Run, score_killed, score_once
+from pipelines.scoring_tools.poison import Archive, make_archive
 
 log = logging.getLogger("medfuse")
 

@@ -24,8 +24,8 @@ from medfuse.scoring import Ledger, ScoreOptions, plan_scoring
 from medfuse.scoring.engine import identity_of
 from medfuse.scoring.rows import RowLayout
 from medfuse.scoring.work import Work, to_works
-from pipelines.scoring_inputs import SMALL_SCAN, make_model, write_archive
-from pipelines.scoring_sides import watched
+from pipelines.scoring_tools.inputs import SMALL_SCAN, make_model, write_archive
+from pipelines.scoring_tools.sides import watched
 
 __all__ = ["growth", "measure_command", "measure_overhead", "measure_simulation"]
 

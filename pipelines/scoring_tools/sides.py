@@ -24,7 +24,7 @@ from medfuse.scoring.work import Work, to_works
 from medfuse.tensors import Batch, Sample
 from medfuse.types import CaseId
 
-__all__ = ["Peak", "family", "measure_medfuse", "measure_monai", "watched"]
+__all__ = ["Peak", "family", "measure_medfuse", "measure_monai", "names_of", "watched", "works_of"]
 
 KEY = bytes(32)
 LEAST_STUDIES = 256
@@ -104,7 +104,7 @@ def measure_medfuse(archive: str, rois: str, model: str, n_studies: str) -> dict
 
     prepare_process()
     predictor = Predictor.load(model)
-    works = _works(archive, rois, predictor)[: int(n_studies)]
+    works = works_of(archive, rois, predictor)[: int(n_studies)]
     n_turns = -(-LEAST_STUDIES // len(works))
     many = [replace(work, study_key=f"{work.study_key}-{turn}") for turn in range(n_turns) for work in works]
     scorer = ClusterScorer(predictor, position="require", study_seconds=300, workers=2)
@@ -122,7 +122,7 @@ def measure_medfuse(archive: str, rois: str, model: str, n_studies: str) -> dict
     (started, cpu_before), (ended, cpu) = moments
     n = len(many) - N_FIRST
     workers = [mb for pid, mb in peak.mb.items() if "spawn_main" in peak.names[pid]]
-    names = _names(rois)
+    names = names_of(rois)
     probabilities = {names[key]: value for key, value in found.items()}
     seconds, spent = ended - started, cpu - cpu_before
     return {"s": seconds / n, "cpu_s": spent / n, "peak_mb": max(workers), "probabilities": probabilities}
@@ -209,7 +209,8 @@ def _collated(sample: Sample, predictor: Predictor) -> Batch:
     return collate([sample], modalities=preparation.modalities, image_shape=preparation.image_shape)
 
 
-def _works(archive: str, rois: str, predictor: Predictor) -> list[Work]:
+def works_of(archive: str, rois: str, predictor: Predictor) -> list[Work]:
+    """Return the studies of an archive that have a lesion in a rois.csv."""
     found = FoundStudies(Path(archive), rois=Path(rois))
     entries = found.entries(unit=predictor.preprocessing.unit, rule=predictor.bundle.series)
     return [work for work in to_works(entries, Pseudonymizer(KEY)) if work.entry.lesions]
@@ -221,6 +222,7 @@ def _positions(rois: str) -> list[tuple[str, tuple[float, ...]]]:
     return [(row["study_uid"], tuple(float(row[f"{axis}_mm"]) for axis in "xyz")) for row in rows]
 
 
-def _names(rois: str) -> dict[str, str]:
+def names_of(rois: str) -> dict[str, str]:
+    """Return the studies of a rois.csv by their pseudonyms."""
     names = Pseudonymizer(KEY)
     return {names.study(study): study for study, _ in _positions(rois)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medfuse.io import Manifest, read_volume, write_dicom_series
-from pipelines.scoring_inputs import copy_series, identity_of
+from pipelines.scoring_tools.inputs import copy_series, identity_of
 
 __all__ = ["POISONS", "Archive", "Poisoned", "make_archive"]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from medfuse.errors import UsageError
 from medfuse.io.pseudonyms import CONFIG_DIR
 from medfuse.scoring.parts import part_paths, read_states
-from pipelines.scoring_poison import Archive
-from pipelines.scoring_sides import family
+from pipelines.scoring_tools.poison import Archive
+from pipelines.scoring_tools.sides import family
 
 __all__ = ["Killing", "Run", "score_killed", "score_once"]
 
