@@ -183,7 +183,7 @@ def agreement(prediction: Prediction, *, side: str = "", findings: Sequence[Find
     """
     say, known = explanation_sentences(), prediction.probabilities
     sided = _side_conflict(side, findings)
-    against: tuple[Mark, ...] = ("no",) * len(sided)
+    against: list[Mark] = ["no" for _ in sided]
     if "image" not in known or "text" not in known:
         names = [say.of("modality", name, name) for name in prediction.modalities_used]
         alone = say("agreement.one", what=listed(names, say("trust.and")))
