@@ -34,6 +34,7 @@ CREATE INDEX users ON nearest(kind, path);
 CREATE TABLE objects(study TEXT, path BLOB, sop_class TEXT, PRIMARY KEY(study, path)) WITHOUT ROWID;
 CREATE TABLE reports(study TEXT PRIMARY KEY, content BLOB) WITHOUT ROWID;
 CREATE TABLE lesions(number INTEGER PRIMARY KEY, study TEXT, content BLOB);
+CREATE INDEX given ON lesions(study);
 """
 REPORT, MASK = "report", "mask"
 
