@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-scoring bench-training performance retrieval explanations out-of-distribution scoring-faults lidc-comparison reference pictures docs bundle lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-scoring bench-training performance retrieval explanations fuzz supply-chain out-of-distribution scoring-faults lidc-comparison reference pictures docs bundle lock clean
 
 setup: $(READY)
 
@@ -84,6 +84,12 @@ explanations: setup
 
 retrieval: setup
 	$(BIN)/python -m pipelines.retrieval --models record none infonce siglip deep_cca
+
+supply-chain: setup
+	$(BIN)/python -m pipelines.supply_chain
+
+fuzz: setup
+	$(BIN)/python -m pipelines.fuzz
 
 out-of-distribution: setup
 	$(BIN)/python -m pipelines.out_of_distribution
