@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 
-__all__ = ["prepare_process"]
+__all__ = ["is_out_of_memory", "prepare_process"]
 
 # From malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -34,3 +34,19 @@ def prepare_process() -> bool:
     except (AttributeError, OSError):  # another C library
         return False
     return bool(mallopt(_TRIM_THRESHOLD, _NEVER)) and bool(mallopt(_MMAP_THRESHOLD, _NEVER))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory does not suffice, on the CPU or a GPU.
+
+    Examples
+    --------
+    >>> is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ..."))
+    True
+    >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    False
+    """
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in ("out of memory", "allocate memory"))

@@ -207,3 +207,26 @@ def test_the_shell_completes_commands() -> None:
     code = "from medfuse.cli import main; raise SystemExit(main([]))"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/home/SMITH"), "No space left on device; expected"),
+        (MemoryError(), "memory does not suffice; expected"),
+        (ZeroDivisionError("SMITH"), "an unforeseen ZeroDivisionError; expected none: see it with --debug"),
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_one_line_without_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    def fails(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("medfuse.doctor.examine", fails)
+    assert main(["doctor"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: checking.py line ") and said in shown
+    assert shown.count("\n") == 1 and "SMITH" not in shown
+    with pytest.raises(type(error)):
+        main(["doctor", "--debug"])

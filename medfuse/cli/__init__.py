@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -115,9 +117,31 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _complain(str(error))
         return WRONG_USE if isinstance(error, UsageError) else FAILED
+    except OSError as error:
+        if debug:
+            raise
+        _complain(f"{_place(error)}: {error.strerror or type(error).__name__}; expected a file or folder that serves")
+        return FAILED
+    except MemoryError as error:
+        if debug:
+            raise
+        _complain(f"{_place(error)}: memory does not suffice; expected more of it, or less to do at once")
+        return FAILED
+    except Exception as error:
+        if debug:
+            raise
+        # Not the error's own words: nobody foresaw it, so they may hold what a patient's file holds.
+        _complain(f"{_place(error)}: an unforeseen {type(error).__name__}; expected none: see it with --debug")
+        return FAILED
     except KeyboardInterrupt:
         _complain("interrupted: what was finished is kept")
         return FAILED
+
+
+def _place(error: BaseException) -> str:
+    """Name the line of medfuse that an error comes through last."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "medfuse" in Path(frame.filename).parts]
+    return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else "medfuse"
 
 
 def _complain(message: str) -> None:

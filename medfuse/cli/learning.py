@@ -44,6 +44,9 @@ def train(
     limit = parse_duration(max_time) if max_time else None
     start_logging(quiet=quiet, json_log=json_log)
     from medfuse.training import ShowEpochs, StopInTime, read_cases, train, train_folds
+    from medfuse.training.run_folder import check_writable
+
+    check_writable(out)
 
     watchers = [ShowEpochs(settings.name), *([StopInTime(limit)] if limit else [])]
     table, loaded = read_cases(settings, manifest=manifest, progress=bar("studies", quiet=quiet))

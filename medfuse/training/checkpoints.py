@@ -29,10 +29,22 @@ class SafetensorsIO(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint in place of the one before."""
+        """Write a checkpoint in place of the one before.
+
+        Raises
+        ------
+        TrainingError
+            If it cannot be written, as on a full disk; the one before stands.
+        """
         tensors: dict[str, Tensor] = {}
         tree = pack(checkpoint, tensors)
-        write_whole(Path(path), save(tensors, metadata={STATE: json.dumps(tree)}), durable=True)
+        data = save(tensors, metadata={STATE: json.dumps(tree)})
+        try:
+            write_whole(Path(path), data, durable=True)
+        except OSError as error:
+            where, found = f"checkpoint {Path(path).parent.name}", f"cannot be written ({error.strerror})"
+            expected = f"room for {len(data) // 2**20 + 1} MB on a disk of yours; then --resume goes on"
+            raise TrainingError(where, found, expected=expected) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint.
@@ -47,7 +59,7 @@ class SafetensorsIO(CheckpointIO):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
                 tree = json.loads(file.metadata()[STATE])
             checkpoint = unpack(tree, tensors)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             where, found = f"checkpoint {Path(path).parent.name}", f"cannot be read ({type(error).__name__})"
             raise TrainingError(where, found, expected="a checkpoint of this training; train anew") from error
         if not isinstance(checkpoint, dict):

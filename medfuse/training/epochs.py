@@ -11,8 +11,9 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.strategies import DDPStrategy
 
-from medfuse.config import ComputeConfig
+from medfuse.config import ComputeConfig, RunConfig
 from medfuse.errors import TrainingError
+from medfuse.memory import is_out_of_memory
 from medfuse.training.callbacks import SeedSteps, TimeUpError
 from medfuse.training.case_data import CaseData
 from medfuse.training.checkpoints import SafetensorsIO, SaveLast
@@ -63,6 +64,21 @@ def run_epochs(
                 raise TrainingError(
                     "training", "no epoch was finished before the time was up", expected="more time"
                 ) from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _too_little_memory(config, trainer.current_epoch) from error
+
+
+def _too_little_memory(config: RunConfig, epoch: int) -> TrainingError:
+    """Name the settings that need less, the first of which changes no result."""
+    optim, smaller = config.optim, max(1, config.optim.batch_size // 2)
+    advice = [f"optim.chunks={2 * optim.chunks} (the same steps in parts)"]
+    if smaller < optim.batch_size:
+        advice.append(f"optim.batch_size={smaller} with optim.accumulate={2 * optim.accumulate}")
+    advice.append("a smaller data.image.size, or compute.precision=bfloat16")
+    found = f"memory does not suffice for a batch of {optim.batch_size}"
+    return TrainingError(f"epoch {epoch}", found, expected=", or ".join(advice))
 
 
 def make_trainer(

@@ -32,6 +32,7 @@ from medfuse.training.fitting import Fit, check_classes, fit, make_preprocessing
 from medfuse.training.parts import Parts, split_cases
 from medfuse.training.predictions import baseline_tables, prediction_table
 from medfuse.training.provenance import git_commit
+from medfuse.training.run_folder import held_folder
 from medfuse.whole_files import write_whole
 
 __all__ = ["Run", "config_digest", "find_run", "read_cases", "run_versions", "train"]
@@ -125,64 +126,66 @@ def train(
     DataError
         If a part is empty, lacks a class, or shares a patient with another.
     TrainingError
-        If a loss or gradient is not finite.
+        If a loss or gradient is not finite, memory or disk do not suffice.
+    UsageError
+        If another training writes to the folder, or it cannot be written to.
     """
     loaded = cases if isinstance(cases, CaseSet) else None
     parts = split_cases(cases_of(cases), config.data, seed=config.seed)
     check_classes("test", [case.targets for case in parts.test], [target.build() for target in config.targets])
-    checkpoints = out / "checkpoints"
     if getattr(rank_zero_only, "rank", 0):  # the first process writes and tracks; the others only share the steps
         done = fit(
-            config, train=parts.train, validation=parts.validation, callbacks=callbacks, checkpoints=checkpoints,
-            resume=resume,
+            config, train=parts.train, validation=parts.validation, callbacks=callbacks,
+            checkpoints=out / "checkpoints", resume=resume,
         )  # fmt: skip
         return Run(out, "", done.best_epoch, len(done.history), {})
-    if resume:
-        finished = find_run(config, out=out, manifest=manifest)
-        if finished is not None:
-            log.info("%s is finished already", out.name)
-            return finished
-        check_origin(config, out, manifest)
-    start_folder(config, out, manifest, keep=resume)
-    targets = [target.build() for target in config.targets]
-    write_cohort(out, manifest=manifest, parts=parts.by_name, targets=targets, loaded=loaded)
-    digests = {"data_digest": manifest.digest, "config_digest": config_digest(config)}
-    from medfuse.training import tracking
-    from medfuse.training.outcome import log_outcome
+    with held_folder(out):
+        if resume:
+            finished = find_run(config, out=out, manifest=manifest)
+            if finished is not None:
+                log.info("%s is finished already", out.name)
+                return finished
+            check_origin(config, out, manifest)
+        start_folder(config, out, manifest, keep=resume)
+        targets = [target.build() for target in config.targets]
+        write_cohort(out, manifest=manifest, parts=parts.by_name, targets=targets, loaded=loaded)
+        digests = {"data_digest": manifest.digest, "config_digest": config_digest(config)}
+        from medfuse.training import tracking
+        from medfuse.training.outcome import log_outcome
 
-    with tracking.tracked_run(config, out, digests=digests, resume=resume) as tracked:
-        tracked.log_parts(parts)
-        done = fit(
-            config,
-            train=parts.train,
-            validation=parts.validation,
-            checkpoints=checkpoints,
-            callbacks=[*callbacks, tracking.LogEpochs(tracked)],
-            resume=resume,
-        )
-        bundle = replace(done.bundle, provenance={**digests, **run_versions(), "run": config.name})
-        model_id = save_bundle(bundle, out / "model")
-        done = replace(done, bundle=replace(bundle, model_id=model_id))
-        tables = _tables(config, parts, done)
-        pd.concat(tables, ignore_index=True).to_parquet(out / "predictions.parquet", index=False)
-        pd.DataFrame(done.history).to_csv(out / "history.csv", index=False)
-        figures = test_figures(pd.concat(tables, ignore_index=True))
-        record: dict[str, Any] = {
-            **run_record(config, manifest),
-            "model_id": model_id,
-            "cases": {name: len(members) for name, members in parts.by_name.items()},
-            "best_epoch": done.best_epoch,
-            "epochs": len(done.history),
-            "is_complete": done.is_complete,
-            **({"reconstruction": dict(done.reconstruction)} if done.reconstruction else {}),
-            **({"weights": dict(done.weights)} if done.weights else {}),
-            "test_auroc": figures,
-            "mlflow_run_id": tracked.run_id,
-        }
-        write_record(out, record)
-        log_outcome(tracked, step=len(done.history))
-        tracked.log_model("model", model_id=model_id)
-    return Run(out, model_id, done.best_epoch, len(done.history), figures, done.is_complete)
+        with tracking.tracked_run(config, out, digests=digests, resume=resume) as tracked:
+            tracked.log_parts(parts)
+            done = fit(
+                config,
+                train=parts.train,
+                validation=parts.validation,
+                checkpoints=out / "checkpoints",
+                callbacks=[*callbacks, tracking.LogEpochs(tracked)],
+                resume=resume,
+            )
+            bundle = replace(done.bundle, provenance={**digests, **run_versions(), "run": config.name})
+            model_id = save_bundle(bundle, out / "model")
+            done = replace(done, bundle=replace(bundle, model_id=model_id))
+            tables = _tables(config, parts, done)
+            pd.concat(tables, ignore_index=True).to_parquet(out / "predictions.parquet", index=False)
+            pd.DataFrame(done.history).to_csv(out / "history.csv", index=False)
+            figures = test_figures(pd.concat(tables, ignore_index=True))
+            record: dict[str, Any] = {
+                **run_record(config, manifest),
+                "model_id": model_id,
+                "cases": {name: len(members) for name, members in parts.by_name.items()},
+                "best_epoch": done.best_epoch,
+                "epochs": len(done.history),
+                "is_complete": done.is_complete,
+                **({"reconstruction": dict(done.reconstruction)} if done.reconstruction else {}),
+                **({"weights": dict(done.weights)} if done.weights else {}),
+                "test_auroc": figures,
+                "mlflow_run_id": tracked.run_id,
+            }
+            write_record(out, record)
+            log_outcome(tracked, step=len(done.history))
+            tracked.log_model("model", model_id=model_id)
+        return Run(out, model_id, done.best_epoch, len(done.history), figures, done.is_complete)
 
 
 def cases_of(cases: Sequence[Case] | CaseSet) -> Sequence[Case]:
