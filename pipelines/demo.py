@@ -148,7 +148,8 @@ def score_archive(out: Path, predictor: Predictor, entries: Sequence[StudyEntry]
     folder = out / "scores"
     summary = score(entries, predictor=predictor, out=folder, pseudonymizer=load_pseudonymizer(), meter=Meter())
     log.info("%d cases scored, %d refused", summary.n_scored, summary.n_refused)
-    return Ledger(folder, identity=summary.identity).table()
+    with Ledger(folder, identity=summary.identity) as ledger:
+        return ledger.table()
 
 
 def largest_difference(out: Path, scores: pd.DataFrame) -> float:
