@@ -93,10 +93,18 @@ def aside_reason(values: Mapping[str, str]) -> str:
     return _reason(*(values.get(keyword, "") for keyword in TELLING))
 
 
+COLOURS = (
+    "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT",
+    "YBR_RCT", "XYB", "HSV", "ARGB", "CMYK",
+)  # fmt: skip
+"""PS3.3 C.7.6.3.1.2; another value is not repeated: a damaged header may hold anything."""
+
+
 @lru_cache(maxsize=1024)
 def _reason(uid: str, modality: str, image_type: str, samples: str, photometric: str) -> str:
     is_grey = samples in ("", "1") and photometric in ("MONOCHROME1", "MONOCHROME2")
-    shown = modality[:16] + ("" if is_grey else f", PhotometricInterpretation {photometric[:16] or 'none'}")
+    colour = photometric if photometric in COLOURS else "unknown" if photometric else "none"
+    shown = modality[:16] + ("" if is_grey else f", PhotometricInterpretation {colour}")
     if uid == SECONDARY_CAPTURE or uid.startswith(SECONDARY_CAPTURE + "."):
         return f"a secondary capture ({shown})"
     if uid and not is_volume_class(uid):

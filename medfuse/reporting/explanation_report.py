@@ -18,6 +18,7 @@ from medfuse.reporting.explanation_trust import check_rows, checks_of, marks_fai
 from medfuse.reporting.feedback import feedback_form
 from medfuse.reporting.marks import marked_pieces, strongest
 from medfuse.reporting.pages import write_json, write_page
+from medfuse.reporting.shown_text import without_identity
 from medfuse.reporting.words import number
 from medfuse.text import annotate, find_sentences
 from medfuse.types import Explanation, Finding
@@ -41,7 +42,8 @@ def write_explanation_report(
     Parameters
     ----------
     explanation : Explanation
-        Image or text may be missing. Marks that failed a trust check are not shown.
+        Image or text may be missing. Marks that failed a trust check are not shown; of the report's text what looks
+        like identity is replaced, while the offsets in explanation.json are those of the untouched text.
     folder : str or Path
         Made where needed.
     provenance : mapping of str to str
@@ -65,12 +67,13 @@ def write_explanation_report(
         If token scores leave the text.
     """
     folder, facts = Path(folder), facts or CaseFacts()
-    findings = _findings(explanation.text)
+    shown = without_identity(explanation)
+    findings = _findings(shown.text)
     pictures = pictures_of(explanation, facts, window=window)
     context = {
-        **_page_one(explanation, facts, findings or ()),
-        **_report(explanation, findings or ()),
-        **_appendix(explanation, facts, findings or ()),
+        **_page_one(shown, facts, findings or ()),
+        **_report(shown, findings or ()),
+        **_appendix(shown, facts, findings or ()),
         "is_read": findings is not None,
         "pictures": pictures,
         "contour": contour_sentence(),

@@ -132,8 +132,8 @@ class ReportTokenizer(TextTokenizer):
         Parameters
         ----------
         texts : iterable of str
-            Their order does not matter. The vocabulary is saved with the model: a rare word, such as a name
-            that de-identification missed, is kept out by a higher `min_frequency`.
+            Their order does not matter. The vocabulary is saved with the model: what looks like identity is not
+            learnt, and a rare word, such as a name that the rules missed, is kept out by a higher `min_frequency`.
         vocabulary_size : int
             Upper bound of the vocabulary, the two special tokens included.
         min_frequency : int
@@ -162,7 +162,7 @@ class ReportTokenizer(TextTokenizer):
             special_tokens=[PADDING, UNKNOWN],
             show_progress=False,
         )
-        tokenizer.train_from_iterator(sorted(texts), trainer)
+        tokenizer.train_from_iterator(sorted(_without_identity(text) for text in texts), trainer)
         vocabulary = tokenizer.get_vocab()
         if len(vocabulary) <= 2 or vocabulary_size <= 2:
             raise UsageError(
@@ -251,3 +251,20 @@ def _is_vocabulary(content: object) -> bool:
         return False
     special = (content.get(PADDING), content.get(UNKNOWN)) == (PADDING_ID, UNKNOWN_ID)
     return special and sorted(content.values()) == list(range(len(content)))
+
+
+def _without_identity(text: str) -> str:
+    """Leave out what looks like identity.
+
+    Examples
+    --------
+    >>> _without_identity("Dr. Miller saw a nodule.")
+    'Dr. saw a nodule.'
+    """
+    from medfuse.text.identity_rules import find_identity
+
+    pieces, done = [], 0
+    for start, end, _ in find_identity(text):
+        pieces.append(text[done:start].rstrip(" "))
+        done = end
+    return "".join([*pieces, text[done:]])
