@@ -28,8 +28,7 @@ from medfuse.config import RunConfig, load_config
 from medfuse.data import Case
 from medfuse.errors import MedfuseError
 from medfuse.evaluation import Evaluation, agreement_of, evaluate, explained_variance, plain
-from medfuse.evaluation.evaluating import split_rows
-from medfuse.evaluation.predictions import case_table, check_predictions
+from medfuse.evaluation.evaluating import cases_of_test
 from medfuse.io import load_pseudonymizer, read_manifest
 from medfuse.progress import bar, start_logging
 from medfuse.reporting import Background, write_evaluation_report
@@ -169,8 +168,7 @@ def write(out: Path, work: Path, config: RunConfig, record: dict[str, object]) -
     for setting in (*SIZES, SHUFFLED):
         table = settings_table(work, config, setting)
         evaluation = evaluate(table)
-        cases = case_table(split_rows(check_predictions(table), "test"))
-        readers = agreement_of(cases, readings, condition="fused", middle=UNDECIDED)
+        readers = agreement_of(cases_of_test(table), readings, condition="fused", middle=UNDECIDED)
         write_evaluation_report(
             evaluation,
             out / setting,

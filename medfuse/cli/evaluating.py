@@ -168,14 +168,12 @@ def _worst(
 def _readers(source: Source, found: dict[str, TargetEvaluation], readings: Path, middle: float) -> ReaderAgreement:
     """Return how far readers agree on the evaluated cases of a single binary target."""
     from medfuse.evaluation import agreement_of, main_condition, read_readings
-    from medfuse.evaluation.evaluating import split_rows
-    from medfuse.evaluation.predictions import case_table
+    from medfuse.evaluation.evaluating import cases_of_test
 
     name, one = next(iter(found.items()))
     if len(found) > 1 or one.kind != "binary":
         raise UsageError("--readings", "found several targets or classes", expected="one binary target: --target NAME")
-    rows = source.table[source.table["target"] == name]
-    cases = case_table(split_rows(rows, "test"), target=name or None)
+    cases = cases_of_test(source.table[source.table["target"] == name], target=name or None)
     condition = main_condition([str(column) for column in cases.probabilities.columns])
     return agreement_of(cases, read_readings(readings), condition=condition, middle=middle)
 
@@ -213,8 +211,8 @@ def _compare(sources: list[Path], out: Path, *, target: str, title: str, languag
 
     from medfuse.evaluation import compare_areas, evaluate, read_predictions
     from medfuse.evaluation.answers import main_condition
-    from medfuse.evaluation.evaluating import split_rows
-    from medfuse.evaluation.predictions import case_table
+    from medfuse.evaluation.evaluating import cases_of_test
+    from medfuse.evaluation.inputs import repeated_patients
     from medfuse.reporting import Background, count_look
     from medfuse.reporting.catalogue import open_catalogue
     from medfuse.reporting.models_report import write_models_report
@@ -227,9 +225,9 @@ def _compare(sources: list[Path], out: Path, *, target: str, title: str, languag
         if path.is_dir():
             count_look(path)
     table = pd.concat(tables, ignore_index=True)
-    cases = case_table(split_rows(table, "test"), target=target or None)
+    cases = cases_of_test(table, target=target or None)
     scores = {str(name): [cases.probabilities[name].to_numpy()] for name in _names(sources)}
-    clusters = cases.patients if len(set(cases.patients)) < len(cases.patients) else None
+    clusters = repeated_patients(cases.patients)
     models = compare_areas(cases.labels, scores, reference=_names(sources)[0], clusters=clusters)
     evaluation = evaluate(table, target=target or None)
     learning = _learning(sources, tables, target)

@@ -24,7 +24,7 @@ from medfuse.evaluation.subgroups import SubgroupCases, SubgroupFactor, subgroup
 from medfuse.evaluation.validation import check_promises
 from medfuse.types import Comparison, Estimate
 
-__all__ = ["evaluate", "evaluate_class", "split_rows"]
+__all__ = ["evaluate", "evaluate_class", "split_rows", "cases_of_test"]
 
 
 def evaluate(
@@ -160,6 +160,28 @@ def evaluate_class(
         n_folds=len(pd.unique(cases.folds)),
         is_second=cases.is_second,
     )
+
+
+def cases_of_test(table: pd.DataFrame, *, target: str | None = None, positive: str | None = None) -> CaseTable:
+    """Return the test cases of one target.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions in the long format of the contract.
+    target, positive : str, optional
+        As of `evaluate`.
+
+    Returns
+    -------
+    CaseTable
+
+    Raises
+    ------
+    ManifestError, LabelError
+        As of `check_predictions` and `case_table`.
+    """
+    return case_table(split_rows(check_predictions(table), "test"), target=target, positive=positive)
 
 
 def split_rows(table: pd.DataFrame, name: str) -> pd.DataFrame:

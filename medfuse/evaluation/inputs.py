@@ -15,6 +15,7 @@ __all__ = [
     "class_probabilities",
     "cluster_codes",
     "finite_scores",
+    "repeated_patients",
     "two_class_labels",
 ]
 
@@ -233,6 +234,17 @@ def cluster_codes(clusters: ArrayLike | None, n: int) -> NDArray[np.intp]:
     if names.shape != (n,):
         raise DataError("clusters", f"found an array of shape {names.shape}", expected=f"shape ({n},), one a label")
     return np.unique(names, return_inverse=True)[1].astype(np.intp, copy=False)
+
+
+def repeated_patients(patients: NDArray[np.str_]) -> NDArray[np.str_] | None:
+    """Return the patient of each case where patients repeat, else None: no case is then clustered.
+
+    Examples
+    --------
+    >>> repeated_patients(np.array(["b", "a"])) is None
+    True
+    """
+    return patients if np.unique(patients).size < patients.size else None
 
 
 def check_level(level: float) -> float:

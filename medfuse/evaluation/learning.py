@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from medfuse.errors import ManifestError, UsageError
 from medfuse.evaluation.answers import main_condition
 from medfuse.evaluation.delong import auroc, delong_test
-from medfuse.evaluation.evaluating import split_rows
-from medfuse.evaluation.predictions import case_table, check_predictions
+from medfuse.evaluation.evaluating import cases_of_test
+from medfuse.evaluation.inputs import repeated_patients
 from medfuse.types import Comparison, Estimate
 
 __all__ = ["LearningCurve", "learning_curve"]
@@ -86,10 +85,7 @@ def learning_curve(
     if len(tables) < 2:
         raise UsageError("learning curve", f"found {len(tables)} sizes", expected="two or more")
     sizes = sorted(tables)
-    cases = [
-        case_table(split_rows(check_predictions(tables[size]), "test"), target=target, positive=positive)
-        for size in sizes
-    ]
+    cases = [cases_of_test(tables[size], target=target, positive=positive) for size in sizes]
     ids = cases[0].probabilities.index
     for one in cases[1:]:
         ids = ids.intersection(one.probabilities.index)
@@ -102,8 +98,7 @@ def learning_curve(
     labels = cases[0].labels[places[0]]
     if any((one.labels[place] != labels).any() for one, place in zip(cases, places, strict=True)):
         raise ManifestError("learning curve", "found a case with two labels", expected="one label a case")
-    patients = cases[0].patients[places[0]]
-    clusters = patients if np.unique(patients).size < patients.size else None
+    clusters = repeated_patients(cases[0].patients[places[0]])
     answers = [one.probabilities[chosen].to_numpy()[place] for one, place in zip(cases, places, strict=True)]
     areas = tuple(auroc(labels, p, level=level, clusters=clusters) for p in answers)
     gain = delong_test(labels, answers[-1], answers[-2], level=level, clusters=clusters)

@@ -90,11 +90,10 @@ def agreement_of(
     places = np.flatnonzero(ids.isin(readings.index))
     if not places.size:
         raise ManifestError("readings", "found none of the evaluated cases", expected="case_id as in predictions.csv")
-    patients = np.asarray(cases.patients)[places]
     return reader_agreement(
         readings.loc[ids[places]].to_numpy(),
         middle=middle,
         model=cases.probabilities[condition].to_numpy()[places],
-        clusters=patients if np.unique(patients).size < patients.size else None,
+        clusters=cases.patients[places],
         level=level,
     )

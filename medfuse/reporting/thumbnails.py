@@ -72,11 +72,9 @@ def calls_of(evaluation: Evaluation, predictions: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         As `worst_calls` takes it.
     """
-    from medfuse.evaluation.evaluating import split_rows
-    from medfuse.evaluation.predictions import case_table, check_predictions
+    from medfuse.evaluation.evaluating import cases_of_test
 
-    test = split_rows(check_predictions(predictions), "test")
-    cases = case_table(test, target=evaluation.target, positive=evaluation.positive or None)
+    cases = cases_of_test(predictions, target=evaluation.target, positive=evaluation.positive or None)
     known = cases.probabilities.notna().all(axis=1).to_numpy()
     main = main_condition(evaluation)
     cuts = np.array(evaluation.operating_points[main][0].thresholds)
