@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-scoring bench-training performance retrieval explanations fuzz supply-chain out-of-distribution scoring-faults lidc-comparison reference pictures docs bundle lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-scoring bench-training performance retrieval explanations faults fuzz supply-chain out-of-distribution scoring-faults lidc-comparison reference pictures docs bundle lock clean
 
 setup: $(READY)
 
@@ -87,6 +87,10 @@ retrieval: setup
 
 supply-chain: setup
 	$(BIN)/python -m pipelines.supply_chain
+
+# With the model that make demo left.
+faults: setup
+	$(BIN)/python -m pipelines.fault_cases
 
 fuzz: setup
 	$(BIN)/python -m pipelines.fuzz
