@@ -13,6 +13,7 @@ __all__ = ["parse_yaml", "read_yaml"]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
+SHOWN_LETTERS = 60
 
 
 def read_yaml(path: Path) -> Any:
@@ -29,7 +30,7 @@ def read_yaml(path: Path) -> Any:
     Raises
     ------
     ConfigError
-        If it cannot be read, is above 1 MB, is no YAML, holds an alias, or nests deeper than 50.
+        If it cannot be read, is above 1 MB, is no YAML, holds an alias or a key twice, or nests deeper than 50.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -60,6 +61,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise ConfigError(where, "found YAML nested too deep", expected=f"at most {MAX_DEPTH} levels")
+        _check_keys(yaml.compose(text, Loader=yaml.SafeLoader), where)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -68,3 +70,19 @@ def parse_yaml(text: str, *, where: str) -> Any:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         # A date that is none, a number too long, a tag on the wrong kind of value: PyYAML lets them through.
         raise ConfigError(where, "found a YAML value that cannot be read", expected="keys and values") from error
+
+
+def _check_keys(node: yaml.Node | None, where: str) -> None:
+    """Refuse a key that stands twice: PyYAML would take the last one, and say nothing."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, where)
+    if isinstance(node, yaml.MappingNode):
+        names: set[object] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in names:
+                    line = f"{where} line {key.start_mark.line + 1}"
+                    raise ConfigError(line, f"found key {key.value[:SHOWN_LETTERS]!r} twice", expected="each key once")
+                names.add(key.value)
+            _check_keys(value, where)

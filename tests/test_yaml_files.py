@@ -20,6 +20,7 @@ WRONG = {
     "tag on the wrong value": ("a: !!timestamp x\n", "found a YAML value that cannot be read"),
     "tag on a mapping": ("a: !!int {b: 1}\n", "found invalid YAML"),
     "list as key": ("? [a]\n: b\n", "found invalid YAML"),
+    "key twice": ("a: {b: 1, c: [{d: 1}, {d: 2, d: 3}]}\n", "found key 'd' twice"),
     "control character": ("a: \x01\n", "found invalid YAML"),
 }
 

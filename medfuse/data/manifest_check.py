@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medfuse.data.table import ONLY_LABEL, is_label
+from medfuse.errors import DataError, MedfuseError
 from medfuse.evaluation import auroc
-from medfuse.io import Manifest
+from medfuse.io import Manifest, Pseudonymizer, read_study
 from medfuse.io.manifest import PRIVATE
+from medfuse.io.report_files import read_report
 
 __all__ = ["ManifestCheck", "Problem", "check_manifest"]
 
@@ -72,7 +75,7 @@ class ManifestCheck:
 
 
 def check_manifest(manifest: Manifest, *, progress: Progress = lambda names: names) -> ManifestCheck:
-    """Check labels, files, duplicates and the split by patient.
+    """Check labels, files, duplicates and the split by patient; of images their headers are read, of masks all.
 
     Parameters
     ----------
@@ -92,6 +95,7 @@ def check_manifest(manifest: Manifest, *, progress: Progress = lambda names: nam
         *_labels(frame, part),
         *_telling_columns(frame),
         *_same_images(manifest, part, progress),
+        *_unread(manifest),
         *_reports(manifest, part),
     ]
     labels = {
@@ -208,6 +212,24 @@ def _same_images(manifest: Manifest, part: pd.Series[str], progress: Progress) -
             yield Problem("error" if crosses else "warning", _rows(rows), found)
 
 
+def _unread(manifest: Manifest) -> Iterator[Problem]:
+    """Name the rows whose image, report, mask or position a training would refuse; voxels are not read."""
+    frame = manifest.frame
+    row_of = {case: row for row, case in enumerate(zip(frame["study_uid"], frame["lesion_id"], strict=True))}
+    rows: dict[str, list[int]] = defaultdict(list)
+    nobody = Pseudonymizer(secrets.token_bytes(32))
+    for entry in manifest.entries():
+        refusals: list[tuple[str, MedfuseError]] = []
+        try:
+            read_study(entry, pseudonymizer=nobody, refusals=refusals, whole=False)
+        except DataError as error:
+            refusals = refusals or [(lesion.lesion_id, error) for lesion in entry.lesions]
+        for lesion_id, refusal in refusals:
+            rows[str(refusal)].append(row_of[entry.study_uid, lesion_id])
+    for message, some in rows.items():
+        yield Problem("error", _rows(pd.Index(sorted(some))), message)
+
+
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -236,11 +258,16 @@ def _texts(manifest: Manifest) -> pd.Series[str]:
     texts = frame.get("report_text", pd.Series("", index=frame.index)).astype(str)
     if "report_path" in frame:
         paths = frame["report_path"]
-        read = {
-            name: (manifest.root / name).read_text(encoding="utf-8", errors="replace") for name in set(paths) if name
-        }
+        read = {name: _text(manifest.root / name) for name in set(paths) if name}
         texts = texts.where(paths == "", paths.map(read))
     return texts
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_report(path).text
+    except DataError:  # named as what cannot be read
+        return ""
 
 
 def _rows(index: pd.Index[Any]) -> str:

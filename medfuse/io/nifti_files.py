@@ -83,7 +83,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         with _opened(path) as (stream, _):
             head = stream.read(HEADER_BYTES)
     except READ_ERRORS as error:
-        raise VolumeError(WHERE, f"cannot be read ({type(error).__name__})", expected="a whole NIfTI file") from error
+        raise VolumeError(WHERE, f"cannot be read ({_said(error)})", expected="a whole NIfTI file") from error
     if not head:
         raise VolumeError(WHERE, "found an empty file", expected="a whole NIfTI file")
     header = parse_header(head)
@@ -119,8 +119,13 @@ def open_voxels(path: Path, header: NiftiHeader) -> Iterator[Stream]:
         found = "found no .img beside its .hdr" if header.is_pair else "found no such file"
         raise VolumeError(WHERE, found, expected="both files of the pair" if header.is_pair else "a file") from error
     except (*READ_ERRORS, MemoryError) as error:
-        found = f"found truncated or broken voxels ({type(error).__name__})"
+        found = f"found truncated or broken voxels ({_said(error)})"
         raise VolumeError(WHERE, found, expected="a whole file") from error
+
+
+def _said(error: Exception) -> str:
+    """Name what went wrong while bytes were read: zlib's own error is called plain ``error``."""
+    return "corrupt gzip data" if isinstance(error, zlib.error | gzip.BadGzipFile) else type(error).__name__
 
 
 def check_end(stream: Stream, header: NiftiHeader) -> tuple[str, ...]:

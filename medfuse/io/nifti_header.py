@@ -19,6 +19,9 @@ FORM_TOLERANCE_MM = 1e-3
 QUATERNION_TOLERANCE = 1e-6
 """Quaternions nearer than this are one: in float32 they place corners up to 0.1 mm apart for turns near 180 degrees."""
 
+SHEAR_TOLERANCE = 1e-3
+"""Cosine of the angle between two axes, at right angles 0, above which a warning is due."""
+
 HEADER_BYTES = 540
 """Of NIfTI-2; NIfTI-1 has 348."""
 
@@ -222,6 +225,7 @@ def _affine(header: Any, shape: list[int], scale: float) -> tuple[Array, tuple[s
         affine = np.vstack([header["srow_x"], header["srow_y"], header["srow_z"], [0, 0, 0, 1]]).astype(np.float64)
         _check(affine, "sform")
         notes = _compare(header, affine, qform, shape, scale) if q_code else ()
+        notes += ("the affine is sheared: its axes are not at right angles",) if _is_sheared(affine) else ()
     elif q_code:
         if qform is None:
             raise GeometryError(WHERE, "found an invalid qform (or pixdim) and no sform", expected="one valid form")
@@ -265,6 +269,11 @@ def _qform(header: Any) -> Array | None:
     except ValueError:  # a quaternion that is none
         return None
     return qform if np.all(np.isfinite(qform)) else None
+
+
+def _is_sheared(affine: Array) -> bool:
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return not np.allclose(axes.T @ axes, np.eye(3), atol=SHEAR_TOLERANCE)
 
 
 def _compare(header: Any, sform: Array, qform: Array | None, shape: list[int], scale: float) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ import pytest
 
 from medfuse.cli import main
 from medfuse.data.manifest_check import ManifestCheck, check_manifest
-from medfuse.io import read_manifest
+from medfuse.io import read_manifest, write_nifti
+from medfuse.types import Volume
 
 REPORT = "FINDINGS: A nodule of {n} mm in the right upper lobe, of smooth margin and without calcification."
 
@@ -17,7 +18,7 @@ def table(folder: Path, n: int = 40) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     rows = []
     for number in range(n):
-        (folder / f"{number}.nii").write_bytes(rng.bytes(32))
+        write_nifti(Volume(rng.normal(size=(2, 3, 4)).astype(np.float32), np.eye(4)), folder / f"{number}.nii")
         rows.append(
             {
                 "patient_id": f"P{number}", "study_uid": f"1.2.{number}", "image_path": f"{number}.nii",
@@ -126,3 +127,17 @@ def test_a_slip_in_the_name_of_the_label_is_an_error_and_none_is_a_warning(
     (problem,) = found_in(table(tmp_path, 80).rename(columns={"label_finding": column}), tmp_path)
     assert problem[:2] == (kind, "columns")
     assert problem[2].startswith(f"found column {column!r}" if kind == "error" else "found no label_<target>")
+
+
+def test_rows_that_a_training_would_refuse_are_named_by_what_is_wrong(tmp_path: Path) -> None:
+    frame = table(tmp_path, 80).assign(roi_x_mm="1", roi_y_mm="1", roi_z_mm="1", report_path="", mask_path="")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "0.nii").write_bytes(b"no image")
+    frame.loc[[4, 6], "image_path"] = "folder"
+    frame.loc[8, "roi_x_mm"] = "900"
+    frame.loc[10, ["report_text", "report_path"]] = "", "folder"
+    frame.loc[12, ["mask_path", "roi_x_mm", "roi_y_mm", "roi_z_mm"]] = "0.nii", "", "", ""
+    found = {where: said for kind, where, said in found_in(frame, tmp_path) if kind == "error"}
+    assert found.keys() == {"rows 2, 14", "rows 6, 8", "row 10", "row 12"}
+    assert "NIfTI" in found["rows 2, 14"] and "found no image" in found["rows 6, 8"]
+    assert "outside the image" in found["row 10"] and "report" in found["row 12"]

@@ -66,8 +66,10 @@ def test_equal_volumes_are_equal_files_and_nothing_else_is_left(tmp_path: Path) 
 def test_sheared_affine_is_kept_as_sform_alone(tmp_path: Path) -> None:
     sheared = AFFINE.copy()
     sheared[0, 2] = 0.5
-    write_nifti(Volume(np.ones((2, 2, 2), np.float32), sheared), tmp_path / "v.nii")
-    assert np.allclose(read_nifti(tmp_path / "v.nii").affine, sheared)
+    write_nifti(Volume(SOME, sheared), tmp_path / "v.nii")
+    volume = read_nifti(tmp_path / "v.nii")
+    assert np.allclose(volume.affine, sheared)
+    assert volume.warnings == ("the affine is sheared: its axes are not at right angles",)
     assert nibabel.load(tmp_path / "v.nii").header["qform_code"] == 0
 
 
@@ -315,6 +317,16 @@ def test_gzip_stream_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
     data[-6] ^= 1  # in the checksum: all voxels can be inflated
     path.write_bytes(data)
     with pytest.raises(VolumeError, match="truncated or broken"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("place", [12, 2000])
+def test_gzip_data_that_is_corrupt_is_said_to_be(tmp_path: Path, place: int) -> None:
+    path = save(tmp_path / "v.nii.gz", np.random.default_rng(0).integers(0, 9999, (20, 20, 20)).astype(np.int16))
+    data = bytearray(path.read_bytes())
+    data[place : place + 40] = bytes(40)
+    path.write_bytes(data)
+    with pytest.raises(VolumeError, match="corrupt gzip data"):
         read_nifti(path)
 
 
