@@ -28,7 +28,7 @@ __all__ = ["Bundle", "build_for", "build_member_for", "load_bundle", "save_bundl
 FORMAT = 2
 LACKS = {1: "made before models kept intervals, prediction sets, an out-of-distribution limit and training cases"}
 """What models of an older format lack."""
-CHECKSUMS = "sha256"
+CHECKSUMS, LABELS = "sha256", "labels"
 WEIGHTS, MODEL, TOKENIZER = "weights.safetensors", "model.json", "tokenizer.json"
 REQUIRED = {WEIGHTS, MODEL, ARRAYS, WORDS}
 FOREIGN = {".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".safetensors", ".joblib"}
@@ -106,7 +106,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> str:
         "prevalence": dict(bundle.prevalence),
         "provenance": dict(bundle.provenance),
     }
-    files = {WEIGHTS: save(weights), MODEL: json.dumps(content, indent=1, sort_keys=True).encode()}
+    named = {LABELS: _labels_digest((*bundle.targets, *bundle.attributes))}
+    files = {WEIGHTS: save(weights, metadata=named), MODEL: json.dumps(content, indent=1, sort_keys=True).encode()}
     files |= pack_evidence(bundle.evidence)
     if bundle.preprocessing.tokenizer is not None:
         files[TOKENIZER] = bundle.preprocessing.tokenizer.to_json().encode()
@@ -136,7 +137,7 @@ def load_bundle(folder: Path) -> Bundle:
     ------
     BundleError
         If a file is missing or changed, the weights do not fit the model or are not finite, or the
-        preprocessing is not the one that the model was trained with.
+        preprocessing or the labels are not those that the model was trained with.
     """
     files, sums = _read_checked(folder)
     where = f"model {folder.name}"
@@ -169,6 +170,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(where, found, expected=str(list(config.modalities)))
     evidence = unpack_evidence(files, targets, where)
     model = _build(config, (*targets, *attributes), preprocessing, where)
+    _check_labels(files[WEIGHTS], (*targets, *attributes), where)
     _load_weights(model, files[WEIGHTS], where)
     return Bundle(
         model.eval(),
@@ -290,6 +292,24 @@ def _build(
     except (ConfigError, RuntimeError) as error:  # RuntimeError: torch cannot make a tensor of that size
         found = f": {error}" if isinstance(error, ConfigError) else ""
         raise BundleError(where, f"found a model that cannot be built{found}") from error
+
+
+def _labels_digest(targets: Sequence[Target]) -> str:
+    """Return what names targets and their classes in their order: a head's outputs tell none of it."""
+    content = json.dumps([(target.name, target.kind, list(target.classes)) for target in targets])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _check_labels(weights: bytes, targets: Sequence[Target], where: str) -> None:
+    """Refuse weights that were learnt for other labels than model.json names."""
+    try:
+        header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+        known = header.get("__metadata__", {}).get(LABELS)
+    except (ValueError, AttributeError, RecursionError):
+        return  # no weights at all: refused where they are loaded
+    if known not in (None, _labels_digest(targets)):  # weights saved by older versions name none
+        found = "its weights were learnt for other labels than model.json names"
+        raise BundleError(f"{where}/{WEIGHTS}", found, expected="the same targets and classes, in the same order")
 
 
 def _load_weights(model: nn.Module, data: bytes, where: str) -> None:

@@ -42,7 +42,7 @@ def change_json(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
-    weights = load((folder / "weights.safetensors").read_bytes())
+    weights = load((folder / "weights.safetensors").read_bytes())  # as an older version saved it: it names no labels
     change(weights)
     (folder / "weights.safetensors").write_bytes(save(weights))
     sign(folder)
@@ -244,6 +244,28 @@ def test_a_wrong_value_in_model_json_is_refused(
     change_json(folder, change)
     with pytest.raises(BundleError, match=message):
         load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda target: target["classes"].reverse(),
+        lambda target: target.update(classes=["benign", "malignant"]),
+        lambda target: target.update(kind="multiclass", classes=["negative", "positive", "unsure"]),
+    ],
+    ids=["turned", "renamed", "one more"],
+)
+def test_labels_other_than_those_of_the_training_are_refused(
+    folder: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    change_json(folder, lambda content: change(content["targets"][0]))
+    with pytest.raises(BundleError, match=r"learnt for other labels|missing or wrong value"):
+        load_bundle(folder)
+
+
+def test_weights_that_name_no_labels_are_read(folder: Path) -> None:
+    change_weights(folder, lambda weights: None)
+    assert load_bundle(folder).targets[0].name == "malignancy"
 
 
 @pytest.mark.parametrize(
