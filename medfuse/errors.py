@@ -15,6 +15,7 @@ The whole tree::
      |    +-- ReportTextError        a report cannot be read as text
      |    +-- LesionPositionError    a lesion has no position, or one outside its image
      |    +-- LabelError             labels cannot be used as targets
+     |    +-- RetrievalError         a server does not give a study, or does not take its results
      +-- TrainingError               a training run cannot go on                  (exit 1)
      +-- ScoringError                a scoring run cannot go on; what is done is kept   (exit 1)
 
@@ -39,6 +40,7 @@ __all__ = [
     "MedfuseError",
     "PixelError",
     "ReportTextError",
+    "RetrievalError",
     "ScoringError",
     "TrainingError",
     "UsageError",
@@ -125,6 +127,10 @@ class LesionPositionError(DataError):
 
 class LabelError(DataError):
     """Labels cannot be used as targets."""
+
+
+class RetrievalError(DataError):
+    """A server does not give a study, or does not take its results."""
 
 
 class TrainingError(MedfuseError):

@@ -24,6 +24,7 @@ OWNERS = {
     "sklearn.metrics": {"evaluation"}, "sklearn.calibration": {"evaluation"}, "mapie": {"evaluation"},
     "monai.transforms": {"data"}, "captum": {"explain"}, "jinja2": {"reporting"}, "matplotlib": {"reporting"},
     "weasyprint": {"reporting"}, "highdicom": {"reporting"}, "lightning": {"training"}, "mlflow": {"training"},
+    "dicomweb_client": {"io"}, "requests": {"io"},
     "optuna": {"training"}, "dask": {"scoring"}, "distributed": {"scoring", "training"},
     "torch": {"tensors", "models", "data", "inference", "explain", "training", "scoring"},
 }  # fmt: skip

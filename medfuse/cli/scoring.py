@@ -25,12 +25,19 @@ from medfuse.cli.options import (
 from medfuse.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from medfuse.inference import Predictor
+    from medfuse.io import StudyEntry
     from medfuse.scoring import Meter, ScoreOptions
     from medfuse.scoring.records import RunArguments
 
 __all__ = ["score"]
 
-Source = Annotated[Path | None, typer.Argument(metavar="INPUT", help="An archive, a study folder or a manifest.csv.")]
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="INPUT", help="An archive, a study folder, a manifest.csv, or dicomweb:URL of a service."),
+]
 MaybeModel = Annotated[
     str | None, typer.Option("--model", help="A model bundle, RUN/model, or in MLflow models:/NAME@candidate.")
 ]
@@ -44,6 +51,13 @@ Pages = Annotated[bool, typer.Option("--explain", help="Write pages for flagged 
 Dicom = Annotated[bool, typer.Option("--dicom", help="Write SR, SEG, map and page of every case for a PACS.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, hours and disk; write nothing.")]
 Export = Annotated[Path | None, typer.Option(help="Write all results to one .csv or .jsonl file too.")]
+Query = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--query", metavar="KEYWORD=VALUE", help="Of a service those studies alone: StudyDate=20240101-20240131."
+    ),
+]
+Store = Annotated[bool, typer.Option("--store", help="Send what --dicom writes back to the service.")]
 Status = Annotated[Path | None, typer.Option(metavar="DIR", help="Say how far the run in DIR is.")]
 RetryRefused = Annotated[Path | None, typer.Option(metavar="DIR", help="Score the refused studies of DIR again.")]
 
@@ -63,6 +77,8 @@ def score(
     study_limit: StudyLimit = "5m",
     explain: Pages = False,
     dicom: Dicom = False,
+    query: Query = None,
+    store: Store = False,
     dry_run: DryRun = False,
     export: Export = None,
     status: Status = None,
@@ -76,6 +92,7 @@ def score(
     Run it again with the same OUT to go on where it stopped, also with another number of workers. What --dicom writes
     to OUT/explanations/<case>/ carries the studies' real identity.
     """
+    from medfuse.io.dicomweb_session import SCHEME
     from medfuse.memory import prepare_process
     from medfuse.progress import parse_duration, start_logging
     from medfuse.scoring import Meter, ScoreOptions
@@ -99,9 +116,13 @@ def score(
             raise UsageError(
                 "command line", f"Missing option '{missing}'", expected="what 'medfuse score --help' shows"
             )
-        arguments = RunArguments(
-            str(source.absolute()), _absolute(model), _text(reports), _text(rois), position.value, _text(key_file)
-        )
+        place = source if source.startswith(SCHEME) else str(Path(source).absolute())
+        texts = (_absolute(model), _text(reports), _text(rois), position.value, _text(key_file))
+        arguments = RunArguments(place, *texts, query=tuple(query or ()))
+    is_service = arguments.source.startswith(SCHEME)
+    if (query or store) and not is_service:
+        found = "found an INPUT that is no DICOMweb service"
+        raise UsageError("--store" if store else "--query", found, expected="dicomweb:URL")
     options = ScoreOptions(
         position="centre" if arguments.position == "centre" else "require",
         share=(part_id, num_parts),
@@ -111,8 +132,11 @@ def score(
         scheduler=scheduler,
     )
     meter = Meter(quiet=quiet, shown_refusals=sys.maxsize if json_log else SHOWN_REASONS)
-    pages = "dicom" if dicom else "explain" if explain else ""
-    n_refused = _run(arguments, out, options, meter, pages=pages, dry_run=dry_run)
+    pages = "dicom" if dicom or store else "explain" if explain else ""
+    if is_service:
+        n_refused = _run_service(arguments, out, options, meter, pages=pages, dry_run=dry_run, store=store, quiet=quiet)
+    else:
+        n_refused = _run(arguments, out, options, meter, pages=pages, dry_run=dry_run)
     if dry_run:
         return
     remember_arguments(out, arguments)
@@ -153,7 +177,7 @@ def _score(
     from medfuse.io import load_pseudonymizer
     from medfuse.io.archive_store import kept_store
     from medfuse.io.inputs import FoundStudies
-    from medfuse.scoring import plan_scoring, score
+    from medfuse.scoring import plan_scoring
 
     predictor = load_predictor(arguments.model)
     source, names = Path(arguments.source), load_pseudonymizer(_path(arguments.key_file))
@@ -166,6 +190,51 @@ def _score(
         return 0
     for reason, count in found.reasons.most_common(SHOWN_REASONS):
         log.warning("refused %d: %s", count, reason)
+    return _score_entries(entries, predictor, arguments, out, options, meter, pages=pages)
+
+
+def _run_service(
+    arguments: RunArguments,
+    out: Path,
+    options: ScoreOptions,
+    meter: Meter,
+    *,
+    pages: str,
+    dry_run: bool,
+    store: bool,
+    quiet: bool,
+) -> int:
+    """Retrieve what a DICOMweb service lists, score it, send the results; return how many are refused."""
+    from medfuse.cli.scoring_dicomweb import list_service, plan_lines, retrieved_entries, send_results
+    from medfuse.io import load_pseudonymizer
+
+    service, listed = list_service(arguments, options)
+    if dry_run:
+        typer.echo("\n".join(plan_lines(listed, out, load_pseudonymizer(_path(arguments.key_file)))))
+        return 0
+    predictor = load_predictor(arguments.model)
+    entries, n_refused = retrieved_entries(
+        service, listed, arguments, options, out=out, predictor=predictor, quiet=quiet
+    )
+    n_refused += _score_entries(entries, predictor, arguments, out, options, meter, pages=pages)
+    return n_refused + (send_results(service, out, quiet=quiet) if store else 0)
+
+
+def _score_entries(
+    entries: Collection[StudyEntry],
+    predictor: Predictor,
+    arguments: RunArguments,
+    out: Path,
+    options: ScoreOptions,
+    meter: Meter,
+    *,
+    pages: str,
+) -> int:
+    """Score studies and write their pages; return how many cases are refused."""
+    from medfuse.io import load_pseudonymizer
+    from medfuse.scoring import score
+
+    names = load_pseudonymizer(_path(arguments.key_file))
     summary = score(entries, predictor=predictor, out=out, pseudonymizer=names, options=options, meter=meter)
     if pages:
         from medfuse.explain import PageOptions

@@ -19,6 +19,7 @@ from medfuse.scoring.ledger import Ledger
 from medfuse.scoring.meter import Meter
 from medfuse.scoring.options import ScoreOptions
 from medfuse.scoring.parts import key_of
+from medfuse.scoring.retrieval import RetrievedStudies
 from medfuse.scoring.scorer import Scorer, StudyRows
 from medfuse.scoring.summary import write_summary
 from medfuse.scoring.work import Work, to_works
@@ -192,8 +193,8 @@ def _patience(seconds: float) -> float:
 
 
 def _check_once(entries: Collection[StudyEntry]) -> None:
-    """Refuse a list that names a study twice; what an archive holds is there once."""
-    if isinstance(entries, StoredStudies):
+    """Refuse a list that names a study twice; what an archive holds, or a service lists, is there once."""
+    if isinstance(entries, StoredStudies | RetrievedStudies):
         return
     if n_twice := len(entries) - len({key_of(entry.study_uid) for entry in entries}):
         plural = "studies" if n_twice > 1 else "study"

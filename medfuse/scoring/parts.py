@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REFUSED", "SCORED", "STATE", "States", "as_table", "key_of", "part_paths", "read_part", "read_states",
-    "unwritable", "write_part",
+    "sync_folder", "unwritable", "write_part",
 ]  # fmt: skip
 
 SCORED, REFUSED = 0, 1
@@ -81,7 +81,7 @@ def write_part(path: Path, table: pa.Table, states: States) -> None:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise unwritable(error) from error
 
@@ -135,7 +135,7 @@ def _damaged(path: Path, error: Exception) -> UsageError:
     return UsageError("--out", found, expected="whole parts: take it away, and its studies are scored again")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Wait until the disk holds the names in a folder, where the system can say so."""
     if os.name != "posix":
         return

@@ -12,7 +12,7 @@ from medfuse.data import Preprocessing
 from medfuse.data.positions import WHOLE, Position, with_positions
 from medfuse.data.preprocessing import lesion_text, lesion_volume
 from medfuse.data.resampling import Sampling, plan_sampling
-from medfuse.errors import DataError, MedfuseError, VolumeError
+from medfuse.errors import DataError, MedfuseError, RetrievalError, VolumeError
 from medfuse.io import read_study
 from medfuse.io.voxel_notes import voxel_notes
 from medfuse.scoring.flags import LOW_QUALITY, flags_of_doubts, laterality_doubt
@@ -77,7 +77,8 @@ def prepare_study(work: Work, *, preprocessing: Preprocessing, position: Positio
     try:
         stored = read_study(work.entry, pseudonymizer=GIVEN_NAMES, refusals=unread, whole=False)
     except DataError as error:
-        refusals = tuple((lesion_id, "read", why) for lesion_id, why in unread or [(WHOLE, error)])
+        stage = "retrieve" if isinstance(error, RetrievalError) else "read"
+        refusals = tuple((lesion_id, stage, why) for lesion_id, why in unread or [(WHOLE, error)])
         return PreparedStudy(work.study_key, (), refusals, "", {})
     found: list[Refusal] = [(lesion_id, "read", error) for lesion_id, error in unread]
     samples: list[Sample] = []

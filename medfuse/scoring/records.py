@@ -31,6 +31,8 @@ class RunArguments:
     source, model, reports, rois, key_file : str
         As on the command line; empty if not given.
     position : str
+    query : tuple of str
+        What a DICOMweb service was asked for.
     """
 
     source: str
@@ -39,6 +41,7 @@ class RunArguments:
     rois: str = ""
     position: str = "require"
     key_file: str = ""
+    query: tuple[str, ...] = ()
 
 
 def finished_run(folder: Path, *, identity: Mapping[str, str], source: str) -> Counts | None:
@@ -98,8 +101,9 @@ def recall_arguments(folder: Path) -> RunArguments:
         If that is not known here.
     """
     try:
-        return RunArguments(**json.loads(_kept(folder).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        found = json.loads(_kept(folder).read_text(encoding="utf-8"))
+        return RunArguments(**{**found, "query": tuple(found.get("query", ()))})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         expected = "INPUT and --model too, where the run was begun elsewhere"
         raise UsageError("--retry-refused", "found no memory of that run here", expected=expected) from error
 

@@ -16,7 +16,7 @@ __all__ = ["Refusal", "Row", "RowLayout", "columns_of", "unique_texts"]
 
 Row = dict[str, Any]
 Refusal = tuple[str, str, MedfuseError]
-"""lesion_id, stage (read, prepare, predict) and why."""
+"""lesion_id, stage (retrieve, read, prepare, predict) and why."""
 
 _FIRST = ("study_key", "lesion_id", "status", "stage", "reason", "warnings", "flags")
 _LAST = ("modalities_used", "model_id")
