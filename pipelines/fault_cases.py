@@ -13,7 +13,6 @@ import logging
 import os
 import pickle
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,13 +23,24 @@ from typing import Any
 from medfuse.errors import MedfuseError, UsageError
 from medfuse.io.pseudonyms import CONFIG_DIR
 from medfuse.progress import start_logging
+from pipelines.fault_tools.dicom import GEOMETRY, IDENTITY, OUT_OF_DISTRIBUTION, PIXEL
+from pipelines.fault_tools.files import ARCHIVE, NIFTI, TEXT
+from pipelines.fault_tools.tables import LABELS, MODEL
+from pipelines.fault_tools.variant import LIMITS, Sound, copy_sound, variant_row
 
 log = logging.getLogger("medfuse")
 
 STUDY = "ctl_ct"
 """The sound study that the cases made here start from."""
 
-LIMITS = {"max_seconds": 60, "max_rss_mb": 3000}
+VARIANTS = {
+    "geometry": GEOMETRY, "pixel": PIXEL, "nifti": NIFTI, "identity": IDENTITY, "archive": ARCHIVE, "text": TEXT,
+    "labels": LABELS, "model": MODEL, "ood": OUT_OF_DISTRIBUTION,
+}  # fmt: skip
+CONFIG = Path("configs/lidc.yaml")
+SETS = ("given", "variants")
+"""Given cases with those that a checkout cannot carry, and the variants of `pipelines.fault_tools`."""
+
 NO_RIGHTS = "-dac_override,-dac_read_search"
 """What root gives up, so that it cannot read a file that nobody may read."""
 
@@ -44,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ----------
     argv : sequence of str, optional
         ``--cases`` (a folder with cases.json), ``--judge`` (the program that runs them), ``--model`` (a bundle),
-        ``--only`` (a pattern of ids), ``--out``.
+        ``--sets`` (which cases; rows of the others stay as they are), ``--only`` (a pattern of ids), ``--out``.
 
     Returns
     -------
@@ -55,13 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, default=Path("../shared/data/faults"))
     parser.add_argument("--judge", type=Path, default=Path("../shared/tools/run_cases.py"))
     parser.add_argument("--model", type=Path, default=Path("demo/runs/fused/model"))
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
     parser.add_argument("--only", default=".")
     parser.add_argument("--out", type=Path, default=Path("reports/robustness"))
     options = parser.parse_args(argv)
     start_logging()
     try:
         with tempfile.TemporaryDirectory() as work:
-            rows = judge(gather(options.cases, Path(work)), options.judge, options.model, only=options.only)
+            cases = gather(options.cases, Path(work), model=options.model, sets=options.sets)
+            rows = judge(cases, options.judge, options.model, only=options.only)
     except MedfuseError as error:
         log.error("error: %s", error)
         return 1
@@ -69,28 +81,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(not all(row["ok"] for row in rows))
 
 
-def gather(given: Path, work: Path) -> Path:
+def gather(given: Path, work: Path, *, model: Path, sets: Sequence[str] = SETS) -> Path:
     """Return a folder with the cases that are given, and those that are made here.
 
     Raises
     ------
     UsageError
-        If no cases are given.
+        If no cases are given, or no model.
     """
     if not (given / "cases.json").is_file():
         raise UsageError("--cases", "found no cases.json", expected="a folder of fault cases")
+    if not (model / "model.json").is_file():
+        raise UsageError("--model", "found no model", expected="a bundle, such as make demo leaves")
     folder = work / "cases"
     folder.mkdir()
     content = json.loads((given / "cases.json").read_text(encoding="utf-8"))
+    rows: list[Row] = []
     for case in content["cases"]:
         (folder / case["input"]["path"]).symlink_to((given / case["input"]["path"]).resolve())
-    content["cases"] += [
-        _pipe(folder, given / STUDY),
-        _link(folder, given / STUDY, work / "elsewhere"),
-        _unreadable(folder, given / STUDY),
-        _pickle(folder, Path(tempfile.gettempdir()) / content["pwn_marker"]),
-    ]
-    (folder / "cases.json").write_text(json.dumps(content), encoding="utf-8")
+    if "given" in sets:
+        rows += content["cases"]
+        rows += [
+            _pipe(folder, given / STUDY),
+            _link(folder, given / STUDY, work / "elsewhere"),
+            _unreadable(folder, given / STUDY),
+            _pickle(folder, Path(tempfile.gettempdir()) / content["pwn_marker"]),
+        ]
+    if "variants" in sets:
+        sound = Sound(given / STUDY, given / "ctl_nifti", given / "ctl_manifest", model, CONFIG)
+        for group, name, variant in ((one, *item) for one in VARIANTS for item in VARIANTS[one].items()):
+            (folder / name).mkdir()
+            variant.make(folder / name, sound)
+            rows.append(variant_row(name, group, variant))
+    (folder / "cases.json").write_text(json.dumps({**content, "cases": rows}), encoding="utf-8")
     return folder
 
 
@@ -100,12 +123,10 @@ def judge(cases: Path, program: Path, model: Path, *, only: str = ".") -> list[R
     Raises
     ------
     UsageError
-        If there is no such program or model.
+        If there is no such program.
     """
     if not program.is_file():
         raise UsageError("--judge", f"found no {program.name}", expected="the program that judges the cases")
-    if not (model / "model.json").is_file():
-        raise UsageError("--model", "found no model", expected="a bundle, such as make demo leaves")
     report = cases.parent / "report.json"
     command = [sys.executable, str(program), str(cases), "--heldout", "all", "--only", only, "--report", str(report)]
     command += ["--cmd", scoring(model), "--cmd-type", *(f"{kind}={line}" for kind, line in commands(model).items())]
@@ -142,21 +163,21 @@ def _case(name: str, group: str, kind: str, verdict: Sequence[str], words: Seque
 
 
 def _pipe(folder: Path, study: Path) -> Row:
-    _copy(study, folder / "arc_fifo")
+    copy_sound(study, folder / "arc_fifo")
     os.mkfifo(folder / "arc_fifo" / "dicom" / "IM9999.dcm")
     return _case("arc_fifo", "archive", "study", ("continue", "warn"), (), "a pipe in a series folder must not hang")
 
 
 def _link(folder: Path, study: Path, elsewhere: Path) -> Row:
-    _copy(study, folder / "arc_symlink" / "study")
-    _copy(study, elsewhere)
+    copy_sound(study, folder / "arc_symlink" / "study")
+    copy_sound(study, elsewhere)
     (folder / "arc_symlink" / "other").symlink_to(elsewhere)
     return _case("arc_symlink", "archive", "archive", ("warn",), ("link that leaves",), "a link out of the archive")
 
 
 def _unreadable(folder: Path, study: Path) -> Row:
     for name in ("good", "closed"):
-        _copy(study, folder / "arc_unreadable" / name)
+        copy_sound(study, folder / "arc_unreadable" / name)
     for path in (folder / "arc_unreadable" / "good").rglob("*.dcm"):
         _other_study(path)
     next((folder / "arc_unreadable" / "closed" / "dicom").iterdir()).chmod(0)
@@ -191,30 +212,35 @@ def _pickle(folder: Path, marker: Path) -> Row:
     return _case("mod_pickle", "model", "checkpoint", ("refuse",), ("pickle", "code"), "loading it would run code")
 
 
-def _copy(study: Path, to: Path) -> None:
-    """Copy a study, whatever rights its files have."""
-    shutil.copytree(study, to, copy_function=shutil.copyfile)
-    for path in (to, *to.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-
-
 def write(out: Path, rows: Sequence[Row]) -> None:
-    """Write faults.json and faults.md."""
+    """Put the rows beside those of other cases that are there, and write the page anew."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "faults.json").write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
-    groups = sorted({str(row["group"]) for row in rows})
-    table = [
-        "| group | cases | as required | refused | warned of | read | longest, s |",
-        "|---|---|---|---|---|---|---|",
+    path = out / "faults.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    known = {row["id"]: row for row in [*before, *rows]}
+    path.write_text(json.dumps(list(known.values()), indent=1) + "\n", encoding="utf-8")
+    of_variants = {name for variants in VARIANTS.values() for name in variants}
+    given = [row for row in known.values() if row["id"] not in of_variants]
+    variants = [row for row in known.values() if row["id"] in of_variants]
+    failed = [
+        f"- {row['id']}: {row['got']}, {row['want']} wanted {row['bad']}" for row in known.values() if not row["ok"]
     ]
-    for group in [*groups, "all"]:
+    missed = "\n".join(["", "Not as required:", "", *failed, ""]) if failed else ""
+    tables = {"given": _table(given), "variants": _table(variants)}
+    (out / "faults.md").write_text(PAGE.format(**tables) + missed, encoding="utf-8")
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """Count the rows by group."""
+    head = ["group", "cases", "as required", "refused", "warned of", "read", "longest, s"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for group in [*sorted({str(row["group"]) for row in rows}), "all"]:
         some = [row for row in rows if group in (row["group"], "all")]
         ends = [sum(row["got"] == end for row in some) for end in ("refuse", "warn", "continue")]
-        figures = [len(some), sum(row["ok"] for row in some), *ends, max(row["s"] for row in some)]
-        table.append("| " + " | ".join(map(str, [group, *figures])) + " |")
-    failed = [f"- {row['id']}: {row['got']}, {row['want']} wanted {row['bad']}" for row in rows if not row["ok"]]
-    missed = "\n".join(["", "Not as required:", "", *failed, ""]) if failed else ""
-    (out / "faults.md").write_text(PAGE.format(table="\n".join(table)) + missed, encoding="utf-8")
+        longest = max((row["s"] for row in some), default=0)
+        figures = [group, len(some), sum(row["ok"] for row in some), *ends, longest]
+        lines.append("| " + " | ".join(map(str, figures)) + " |")
+    return "\n".join(lines)
 
 
 PAGE = """# Inputs that are broken, lie or mean harm
@@ -225,7 +251,15 @@ configurations through `medfuse train`. It must be refused with a reason that na
 within 60 s and 3 GB, without a traceback, without a file outside the output folder, without any code of it being run,
 and without a planted identifier in anything that is written. A control is sound and must be read.
 
-{table}
+Cases that are given, with four that a checkout cannot carry (a pipe, a link out of the archive, a file that nobody may
+read, a pickle that runs code):
+
+{given}
+
+Variants, made by `pipelines/fault_tools` from the sound ones. Weights and settings of the models among them are
+changed with their checksums made right again, as one would who means harm, and without.
+
+{variants}
 """
 
 

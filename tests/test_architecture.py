@@ -30,7 +30,8 @@ OWNERS = {
 }  # fmt: skip
 
 
-SHARED_BY_PIPELINES = ("pipelines.benchmark_rows.", "pipelines.scoring_tools.")
+SHARED_BY_PIPELINES = ("pipelines.benchmark_rows.", "pipelines.scoring_tools.", "pipelines.fault_tools.")
+TOOLS = ("scoring_tools", "fault_tools")
 
 
 def room_of(path: Path, root: Path) -> str:
@@ -66,7 +67,7 @@ def violations(root: Path) -> list[str]:
                 elif other in FLOORS and other != room and FLOORS[other] >= FLOORS[room]:
                     found.append(f"{where}: {room} imports {name} from its own floor or above")
             for package, owners in OWNERS.items():
-                if room == "pipelines" and (path.name.startswith("benchmark_") or path.parent.name == "scoring_tools"):
+                if room == "pipelines" and (path.name.startswith("benchmark_") or path.parent.name in TOOLS):
                     continue  # it runs the packages that medfuse is measured against, and breaks what they wrote
                 if (name == package or name.startswith(f"{package}.")) and room not in owners:
                     found.append(f"{where}: {room} imports {name}, owned by {sorted(owners)}")

@@ -10,7 +10,10 @@ from medfuse.errors import UsageError
 from medfuse.io import SeriesIdentity, derived_uid, index_archive, write_dicom_series
 from medfuse.types import Volume
 from pipelines import fault_cases
+from pipelines.fault_tools.variant import Sound
 
+FAULTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "faults"
+LARGE = {"nii_zip_bomb", "arc_zip_bomb", "txt_hundred_megabytes", "arc_link_loop", "arc_empty", "arc_deep"}
 MARKER = "RAN_BY_A_TEST"
 JUDGE = """
 import json, sys
@@ -35,8 +38,10 @@ def given(tmp_path: Path) -> Path:
     return tmp_path / "given"
 
 
-def test_the_four_that_a_checkout_cannot_carry_are_made_beside_those_given(given: Path, tmp_path: Path) -> None:
-    cases = fault_cases.gather(given, tmp_path)
+def test_the_four_that_a_checkout_cannot_carry_are_made_beside_those_given(
+    given: Path, toy_bundle: Path, tmp_path: Path
+) -> None:
+    cases = fault_cases.gather(given, tmp_path, model=toy_bundle, sets=["given"])
     names = [case["id"] for case in json.loads((cases / "cases.json").read_text())["cases"]]
     assert names == [fault_cases.STUDY, "arc_fifo", "arc_symlink", "arc_unreadable", "mod_pickle"]
     assert stat.S_ISFIFO((cases / "arc_fifo" / "dicom" / "IM9999.dcm").stat().st_mode)
@@ -60,12 +65,16 @@ def test_rows_hold_no_place_of_the_machine_and_a_failed_case_is_named(
 ) -> None:
     program = tmp_path / "judge.py"
     program.write_text(JUDGE)
-    rows = fault_cases.judge(fault_cases.gather(given, tmp_path), program, toy_bundle)
+    cases = fault_cases.gather(given, tmp_path, model=toy_bundle, sets=["given"])
+    rows = fault_cases.judge(cases, program, toy_bundle)
     rows[-1] |= {"ok": False, "got": "continue"}
     fault_cases.write(tmp_path / "out", rows)
     page = (tmp_path / "out" / "faults.md").read_text()
     assert "| all | 5 | 4 | 4 | 0 | 1 | 1.5 |" in page
     assert "- mod_pickle: continue, ['refuse'] wanted" in page
+    fault_cases.write(tmp_path / "out", [rows[-1] | {"ok": True}])
+    page = (tmp_path / "out" / "faults.md").read_text()
+    assert "| all | 5 | 5 |" in page and "mod_pickle" not in page
     assert "secret" not in (tmp_path / "out" / "faults.json").read_text()
 
 
@@ -75,4 +84,24 @@ def test_what_is_absent_is_said(given: Path, tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(UsageError, match="expected the program that judges the cases"):
         fault_cases.judge(given, tmp_path / "none.py", tmp_path)
     with pytest.raises(UsageError, match="such as make demo leaves"):
-        fault_cases.judge(given, Path(fault_cases.__file__), tmp_path)
+        fault_cases.gather(given, tmp_path, model=tmp_path)
+
+
+VARIANTS = [(group, name) for group, variants in fault_cases.VARIANTS.items() for name in variants]
+
+
+@pytest.mark.skipif(not FAULTS.is_dir(), reason="shared/data/faults is not beside the repository")
+@pytest.mark.parametrize(("group", "name"), [item for item in VARIANTS if item[1] not in LARGE])
+def test_each_variant_changes_the_sound_input(group: str, name: str, toy_bundle: Path, tmp_path: Path) -> None:
+    sound = Sound(FAULTS / "ctl_ct", FAULTS / "ctl_nifti", FAULTS / "ctl_manifest", toy_bundle, fault_cases.CONFIG)
+    variant = fault_cases.VARIANTS[group][name]
+    variant.make(tmp_path, sound)
+    was = {"manifest": sound.manifest, "checkpoint": sound.model, "config": sound.config.parent}
+    before = was.get(variant.kind, sound.nifti if group == "nifti" else sound.dicom)
+    assert contents(tmp_path) != contents(before)
+    assert len({name for _, name in VARIANTS}) == len(VARIANTS)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = folder.rglob("*")
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in found}

@@ -1,0 +1,1 @@
+"""Variants of the fault cases, made from sound ones, by group."""
