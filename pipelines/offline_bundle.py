@@ -21,7 +21,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("pdf", "hf", "lidc")
+EXTRAS = ("pdf", "dicomweb", "hf", "lidc")
 BESIDE = ("README.md", "LICENSE", "CHANGELOG.md", "configs")
 TORCH = "torch"
 SCRIPT = """#!/bin/sh
