@@ -18,6 +18,7 @@ from medfuse.explain.localisation import localisation_checks
 from medfuse.explain.method import Method
 from medfuse.explain.randomisation import (
     PARTS,
+    forgetful_models,
     randomisation_checks,
     randomised,
     rank_correlation,
@@ -102,7 +103,7 @@ def audit(case: CaseLogit, method: Method, chance: Chance, *, mask: NDArray[np.b
     [repeat] = repeatability_checks(case, method, scores)
     figures["repeatability"] = repeat.value
     if n_models:
-        [forgot] = randomisation_checks(case, method, scores, n_models=n_models)
+        [forgot] = randomisation_checks(case, method, scores, forgetful_models(case.model, n=n_models))
         figures |= {"randomisation": forgot.value, **{key: forgot.details[key] for key in ("signed", "unsigned")}}
     if method.is_complete:
         figures["completeness"] = completeness_check(case, scores).value

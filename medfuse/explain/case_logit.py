@@ -49,6 +49,8 @@ class CaseLogit:
         If the model has no such target, or the case has neither image nor text.
     """
 
+    _ends: tuple[float, float] | None = None
+
     def __init__(self, predictor: Predictor, sample: Sample, target: str) -> None:
         bundle = predictor.bundle
         targets = {one.name: one for one in bundle.targets}
@@ -71,10 +73,13 @@ class CaseLogit:
             raise UsageError("case", "found neither image nor report to explain", expected="at least one of them")
         if "text" in self.names and self.batch.flags.shape[1]:
             self.names = (*self.names, FLAGS)
+        self._known: dict[tuple[int, str], Tensor] = {}
 
     def moving(self, names: Sequence[str]) -> CaseLogit:
         """Return the same function of fewer inputs; the others stay as the case has them."""
-        return self._changed("names", tuple(name for name in self.names if name in names))
+        other = self._changed("names", tuple(name for name in self.names if name in names))
+        other._known = self._known
+        return other
 
     def by(self, model: Classifier) -> CaseLogit:
         """Return the same case asked of another model of the same kind."""
@@ -82,7 +87,7 @@ class CaseLogit:
 
     def _changed(self, field: str, value: object) -> CaseLogit:
         other = object.__new__(CaseLogit)
-        other.__dict__.update(self.__dict__ | {field: value})
+        other.__dict__.update(self.__dict__ | {"_known": {}, "_ends": None, field: value})
         return other
 
     def with_image(self, image: Tensor) -> CaseLogit:
@@ -133,7 +138,8 @@ class CaseLogit:
         embedded = given.get("text")
         if embedded is None and "text" in self.modalities:
             embedded = self._embed(self.batch.token_ids).expand(n, -1, -1)
-        with encoded_once(members_of(self.model), moving={"text"} if self.names == (FLAGS,) else set(self.names)):
+        moving = {"text"} if self.names == (FLAGS,) else set(self.names)
+        with encoded_once(members_of(self.model), moving=moving, known=self._known):
             output = self.model.forward_embedded(batch, embedded)
         logits: Tensor = output.logits[self.target.name]
         return logits
@@ -154,8 +160,11 @@ class CaseLogit:
 
     def ends(self) -> tuple[float, float]:
         """Return the log-odds of the case and of the one without content."""
-        with torch.inference_mode():
-            return float(self(*self.inputs())), float(self(*self.baselines()))
+        if self._ends is None:
+            both = (torch.cat(pair) for pair in zip(self.inputs(), self.baselines(), strict=True))
+            full, none = self.at(*both).tolist()
+            self._ends = full, none
+        return self._ends
 
     def fusion_weights(self) -> dict[str, float]:
         """Return how far the fusion hears each modality of the case; empty if it does not say."""

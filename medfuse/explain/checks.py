@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from medfuse.explain.case_logit import CaseLogit
+from medfuse.explain.case_logit import CaseLogit, Classifier
 from medfuse.explain.faithfulness import N_RANDOM, faithfulness_checks
 from medfuse.explain.gradients import ALLOWED
 from medfuse.explain.method import Method, Scores
@@ -41,7 +42,9 @@ class CheckOptions:
     seed: int = 0
 
 
-def scored_and_checked(case: CaseLogit, method: Method, options: CheckOptions) -> tuple[Scores, list[TrustCheck]]:
+def scored_and_checked(
+    case: CaseLogit, method: Method, options: CheckOptions, *, forgetful: Sequence[Classifier]
+) -> tuple[Scores, list[TrustCheck]]:
     """Score what moves of a case, and test the scores.
 
     Parameters
@@ -49,6 +52,8 @@ def scored_and_checked(case: CaseLogit, method: Method, options: CheckOptions) -
     case : CaseLogit
     method : Method
     options : CheckOptions
+    forgetful : sequence of StudyClassifier or Ensemble
+        Of the randomisation test.
 
     Returns
     -------
@@ -62,7 +67,7 @@ def scored_and_checked(case: CaseLogit, method: Method, options: CheckOptions) -
     checks = [completeness_check(case, scores)] if method.is_complete else []
     for name, values in shown.items():
         checks += faithfulness_checks(case.moving((name,)), values, n_random=options.n_random, seed=options.seed)
-    checks += randomisation_checks(case, method, shown, n_models=options.n_models, seed=options.seed)
+    checks += randomisation_checks(case, method, shown, forgetful, seed=options.seed)
     checks += repeatability_checks(case, method, shown, n_repeats=options.n_repeats, seed=options.seed)
     return scores, checks
 

@@ -18,6 +18,7 @@ from medfuse.explain.localisation import localisation_checks
 from medfuse.explain.method import Scores
 from medfuse.explain.methods import build_method, describe_method
 from medfuse.explain.neighbours import similar_cases
+from medfuse.explain.randomisation import forgetful_models
 from medfuse.explain.shares import interaction_index, shapley_values, without_modalities, worth_of_modalities
 from medfuse.explain.standing import standing_checks
 from medfuse.explain.table import column_scores
@@ -165,11 +166,12 @@ def _score(case: CaseLogit, options: ExplainOptions) -> tuple[Scores, list[Trust
     groups: dict[Any, list[str]] = {}
     for name, method in chosen.items():
         groups.setdefault(method, []).append(name)
+    forgetful = forgetful_models(case.model, n=options.checks.n_models, seed=options.checks.seed)
     scores: Scores = {}
     checks: list[TrustCheck] = []
     for method, names in groups.items():
         moving = case.moving((*names, FLAGS) if "text" in names else names)
-        found, tested = scored_and_checked(moving, method, options.checks)
+        found, tested = scored_and_checked(moving, method, options.checks, forgetful=forgetful)
         scores |= found
         # Of two methods each divides a difference of its own.
         suffix = f"_{names[0]}" if len(groups) > 1 else ""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from medfuse.models import StudyClassifier
@@ -17,7 +18,9 @@ _METHODS = ("forward", "feature_map", "token_states")
 
 
 @contextmanager
-def encoded_once(members: Collection[StudyClassifier], *, moving: Collection[str]) -> Iterator[None]:
+def encoded_once(
+    members: Collection[StudyClassifier], *, moving: Collection[str], known: dict[tuple[int, str], Tensor]
+) -> Iterator[None]:
     """Let the encoders of modalities that do not move read the first of the versions of a case, and say it of all.
 
     Parameters
@@ -25,6 +28,8 @@ def encoded_once(members: Collection[StudyClassifier], *, moving: Collection[str
     members : collection of StudyClassifier
     moving : collection of str
         Modalities that differ between the versions.
+    known : dict
+        What these encoders have found, of this case and these members: they are not asked again.
     """
     held: list[nn.Module] = [
         encoder for member in members for name, encoder in member.encoders.items() if name not in moving
@@ -34,7 +39,7 @@ def encoded_once(members: Collection[StudyClassifier], *, moving: Collection[str
             for name in _METHODS:
                 if hasattr(encoder, name):
                     # An attribute of the instance hides the method of its class until it is taken away again.
-                    encoder.__dict__[name] = _FirstForAll(getattr(encoder, name))
+                    encoder.__dict__[name] = _FirstForAll(getattr(encoder, name), known, (id(encoder), name))
         yield
     finally:
         for encoder in held:
@@ -43,11 +48,15 @@ def encoded_once(members: Collection[StudyClassifier], *, moving: Collection[str
 
 
 class _FirstForAll:
-    """A method that reads the first row of each argument, and gives every row what it found."""
+    """A method that reads the first row of each argument, once, and gives every row what it found."""
 
-    def __init__(self, method: Any) -> None:
-        self.method = method
+    def __init__(self, method: Any, known: dict[tuple[int, str], Tensor], key: tuple[int, str]) -> None:
+        self.method, self.known, self.key = method, known, key
 
     def __call__(self, first: Tensor, *others: Tensor) -> Tensor:
-        found: Tensor = self.method(first[:1], *(other[:1] for other in others))
+        if self.key not in self.known:
+            # What inference mode has made, no later gradient could pass by.
+            with torch.inference_mode(False), torch.no_grad():
+                self.known[self.key] = self.method(first[:1].clone(), *(other[:1].clone() for other in others))
+        found = self.known[self.key]
         return found.expand(len(first), *found.shape[1:])

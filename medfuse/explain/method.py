@@ -39,6 +39,10 @@ class Method(ABC):
     is_complete: ClassVar[bool] = False
     draws: ClassVar[bool] = False
 
+    def unrefined(self) -> Method:
+        """Return the method for a model that has forgotten what it learnt, whose scores need not be complete."""
+        return self
+
     @abstractmethod
     def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
         """Score what of a case moves, as far as the method can.

@@ -15,7 +15,14 @@ from medfuse.explain.faithfulness import smoothed
 from medfuse.explain.method import Method, Scores
 from medfuse.explanation_parts import TrustCheck
 
-__all__ = ["PARTS", "randomisation_checks", "randomised", "rank_correlation", "repeatability_checks"]
+__all__ = [
+    "PARTS",
+    "forgetful_models",
+    "randomisation_checks",
+    "randomised",
+    "rank_correlation",
+    "repeatability_checks",
+]
 
 PARTS = ("heads", "fusion", "projections", "encoders")
 """Of a classifier, from the answer to the input: the order of the cascade."""
@@ -68,8 +75,13 @@ def rank_correlation(one: Tensor, other: Tensor) -> float:
     return float(np.clip(np.corrcoef(ranks[0], ranks[1])[0, 1], -1.0, 1.0))
 
 
+def forgetful_models(model: Classifier, *, n: int = N_RANDOM_MODELS, seed: int = 0) -> list[Classifier]:
+    """Return some copies of a model that have forgotten all, each in its own way; see `randomised`."""
+    return [randomised(model, seed=seed + k) for k in range(n)]
+
+
 def randomisation_checks(
-    case: CaseLogit, method: Method, scores: Scores, *, n_models: int = N_RANDOM_MODELS, seed: int = 0
+    case: CaseLogit, method: Method, scores: Scores, forgetful: Sequence[Classifier], *, seed: int = 0
 ) -> list[TrustCheck]:
     """Compare scores with those of models that have forgotten all.
 
@@ -79,7 +91,8 @@ def randomisation_checks(
     method : Method
     scores : dict of str to Tensor
         Of the trained model.
-    n_models : int
+    forgetful : sequence of StudyClassifier or Ensemble
+        As `forgetful_models` returns them.
     seed : int
 
     Returns
@@ -89,14 +102,18 @@ def randomisation_checks(
         passes below 0.5. Size, since a map that only turns its sign marks the same places. Details: ``signed`` (mean
         with its sign), ``unsigned`` (of the scores without their signs).
     """
-    others = [method(case.by(randomised(case.model, seed=seed + k)), seed=seed) for k in range(n_models)]
+    others = [method.unrefined()(case.by(model), seed=seed) for model in forgetful]
     checks = []
     for name, own in scores.items():
         pairs = [(smoothed(own), smoothed(other[name])) for other in others]
         signed = [rank_correlation(one, other) for one, other in pairs]
         unsigned = [rank_correlation(one.abs(), other.abs()) for one, other in pairs]
         value = float(np.mean(np.abs(signed)))
-        details = {"signed": float(np.mean(signed)), "unsigned": float(np.mean(unsigned)), "n_models": float(n_models)}
+        details = {
+            "signed": float(np.mean(signed)),
+            "unsigned": float(np.mean(unsigned)),
+            "n_models": float(len(forgetful)),
+        }
         judged = own.numel() > 3
         passed = value < RANDOMISATION_LIMIT if judged else None
         checks.append(

@@ -8,7 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from medfuse.models.input_gradients import strided_conv3d
+
 __all__ = ["Conv3d", "InTrainDtype", "is_right_in_bfloat16", "train_in"]
+
+FEW_CHANNELS = 4
+"""An image's, not a feature map's."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -58,13 +63,29 @@ class Conv3d(nn.Conv3d, InTrainDtype):
         # An autocast around the whole model would undo the choice.
         with torch.autocast(input.device.type, enabled=False):
             if dtype != torch.bfloat16:
-                return super().forward(input.to(self.weight.dtype))
+                return self._convolved(input.to(self.weight.dtype), self.weight, self.bias)
             # Channels last suits the blocked kernels; the weights are laid out so, and the output follows them.
             image = input.to(dtype, memory_format=torch.channels_last_3d)
             weight = self.weight.to(dtype, memory_format=torch.channels_last_3d)
             bias = None if self.bias is None else self.bias.to(dtype)
-            convolved: Tensor = self._conv_forward(image, weight, bias)
-            return convolved
+            return self._convolved(image, weight, bias)
+
+    def _convolved(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if isinstance(self.padding, tuple) and self._is_frozen_stem(image):
+            return strided_conv3d(image, weight, stride=self.stride, padding=self.padding)
+        convolved: Tensor = self._conv_forward(image, weight, bias)
+        return convolved
+
+    def _is_frozen_stem(self, image: Tensor) -> bool:
+        """Tell whether the image's gradient alone is wanted, of a layer that torch is slow at."""
+        return (
+            image.requires_grad
+            and not self.weight.requires_grad
+            and self.bias is None
+            and self.in_channels <= FEW_CHANNELS
+            and max(self.stride) > 1
+            and (self.groups, self.dilation, self.padding_mode) == (1, (1, 1, 1), "zeros")
+        )
 
 
 def train_in(module: M, dtype: torch.dtype) -> M:

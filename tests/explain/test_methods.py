@@ -1,3 +1,8 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import numpy as np
 import pytest
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, LayerIntegratedGradients
@@ -72,7 +77,7 @@ def test_scores_lie_on_the_grid_of_what_they_score_and_repeat(case: CaseLogit, n
 
 def test_integrated_gradients_of_words_are_captum_s_at_the_embedding(case: CaseLogit) -> None:
     moving = case.moving(("text",))
-    method = build_method({"name": "integrated_gradients", "n_steps": 20, "most_steps": 20}, explains="text")
+    method = build_method({"name": "integrated_gradients", "n_steps": 8, "most_steps": 8}, explains="text")
     [member] = members_of(case.model)
     embedding = member.encoders["text"].embedding
 
@@ -84,12 +89,12 @@ def test_integrated_gradients_of_words_are_captum_s_at_the_embedding(case: CaseL
 
     assert isinstance(embedding, torch.nn.Embedding)
     expected = LayerIntegratedGradients(logit, embedding).attribute(
-        case.batch.token_ids, baselines=torch.ones_like(case.batch.token_ids), n_steps=20
+        case.batch.token_ids, baselines=torch.ones_like(case.batch.token_ids), n_steps=8
     )
     torch.testing.assert_close(method(moving)["text"], expected[0].sum(dim=1), rtol=1e-4, atol=1e-6)
 
 
-def test_steps_are_doubled_while_the_scores_miss_much(case: CaseLogit) -> None:
+def test_points_are_added_while_the_scores_miss_much(case: CaseLogit) -> None:
     few, more = (
         completeness_check(
             case, build_method({"name": "integrated_gradients", "n_steps": 2, "most_steps": n}, explains="image")(case)
@@ -99,11 +104,43 @@ def test_steps_are_doubled_while_the_scores_miss_much(case: CaseLogit) -> None:
     assert few.value > 0.05 >= more.value
 
 
+def test_points_are_added_where_the_answer_changes() -> None:
+    """Of a step at 0.8 of the way a rule over the whole way sees little; its halves find it, with few points."""
+    places: list[float] = []
+
+    class Step:
+        names = ("image",)
+
+        def inputs(self) -> tuple[torch.Tensor, ...]:
+            return (torch.ones(1, 1, 2, 2, 2),)
+
+        def baselines(self) -> tuple[torch.Tensor, ...]:
+            return (torch.zeros(1, 1, 2, 2, 2),)
+
+        def __call__(self, image: torch.Tensor) -> torch.Tensor:
+            if image.requires_grad:
+                places.extend(image.mean(dim=(1, 2, 3, 4)).tolist())
+            return torch.sigmoid(100 * (image.mean(dim=(1, 2, 3, 4)) - 0.8))
+
+        at = __call__
+
+        @contextmanager
+        def frozen(self, *, bfloat16: bool = False) -> Iterator[None]:
+            yield
+
+    method = build_method({"name": "integrated_gradients", "n_steps": 8, "most_steps": 64}, explains="image")
+    scores = method(cast("CaseLogit", Step()))["image"]
+    assert scores.sum().item() == pytest.approx(1, abs=0.05)
+    assert 8 < len(places) <= 48 and np.mean(np.array(places[8:]) > 0.5) > 0.6
+    coarse = build_method({"name": "integrated_gradients", "n_steps": 8, "most_steps": 8}, explains="image")
+    assert abs(coarse(cast("CaseLogit", Step()))["image"].sum().item() - 1) > 0.05
+
+
 def test_internal_batches_change_nothing(case: CaseLogit) -> None:
     moving = case.moving(("image",))
-    options = {"name": "integrated_gradients", "n_steps": 10, "most_steps": 10}
-    small, large = (build_method({**options, "internal_batch": n}, explains="image")(moving)["image"] for n in (1, 10))
-    expected = IntegratedGradients(moving).attribute(moving.inputs(), baselines=moving.baselines(), n_steps=10)
+    options = {"name": "integrated_gradients", "n_steps": 8, "most_steps": 8}
+    small, large = (build_method({**options, "internal_batch": n}, explains="image")(moving)["image"] for n in (1, 8))
+    expected = IntegratedGradients(moving).attribute(moving.inputs(), baselines=moving.baselines(), n_steps=8)
     torch.testing.assert_close(small, large, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(small, expected[0][0, 0], rtol=1e-4, atol=1e-6)
 

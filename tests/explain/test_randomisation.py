@@ -8,6 +8,7 @@ from medfuse.explain.edges import EdgeDetector
 from medfuse.explain.method import Method, Scores
 from medfuse.explain.randomisation import (
     PARTS,
+    forgetful_models,
     randomisation_checks,
     randomised,
     rank_correlation,
@@ -26,11 +27,11 @@ def case(toy_predictor: Predictor, toy_studies: list[Study]) -> CaseLogit:
 
 def test_a_planted_edge_detector_fails_where_integrated_gradients_pass(case: CaseLogit) -> None:
     edges = EdgeDetector()
-    [check] = randomisation_checks(case, edges, edges(case))
+    [check] = randomisation_checks(case, edges, edges(case), forgetful_models(case.model))
     assert check.name == "randomisation_image"
     assert check.value == pytest.approx(1.0) and check.passed is False
     gradients = build_method({"name": "integrated_gradients", "n_steps": 8}, explains="image")
-    [check] = randomisation_checks(case, gradients, gradients(case))
+    [check] = randomisation_checks(case, gradients, gradients(case), forgetful_models(case.model))
     assert check.value < 0.5 and check.passed
 
 
