@@ -30,6 +30,9 @@ PLUGIN, TOPIC = "medfuse-scorer", "medfuse-in-hand"
 CHUNKS_A_WORKER = 2
 CHUNK_SECONDS, FIRST_CHUNK, MAX_CHUNK = 2.0, 4, 64
 COUNT_EVERY_S = 5.0
+UNREADABLE = "deserialization of the task graph"
+"""What a scheduler says of tasks of a package that it has not got."""
+
 WORKER_ENVIRONMENT = {
     # See the Makefile: pooled 3D networks spend their time in malloc, and waiting threads take others' cores.
     "MALLOC_TRIM_THRESHOLD_": 4_000_000_000,
@@ -172,6 +175,11 @@ class ClusterScorer:
                 yield from map(self._refused, refused)
             except (CancelledError, OSError, TimeoutError) as error:
                 raise _lost(error) from error
+            except RuntimeError as error:
+                if UNREADABLE not in str(error):
+                    raise
+                expected = "medfuse in the scheduler's own environment, in the same version"
+                raise ScoringError("--scheduler", "it cannot read what is to be done", expected=expected) from error
             else:
                 chunks.learn(seconds / len(chunk.works))
                 yield from rows

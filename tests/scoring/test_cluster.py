@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -9,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from medfuse.errors import UsageError
+from medfuse.errors import ScoringError, UsageError
 from medfuse.inference import Predictor
 from medfuse.io import Pseudonymizer, StudyEntry
 from medfuse.scoring import ScoreOptions, score
@@ -54,3 +56,31 @@ def test_a_scheduler_that_is_not_there_is_said_so(
     options = ScoreOptions(scheduler="nonsense")
     with pytest.raises(UsageError, match="--scheduler: found no scheduler there"):
         score(toy.entries[:1], predictor=toy_predictor, out=tmp_path, pseudonymizer=names, options=options)
+
+
+BARE = """
+import asyncio, sys
+sys.modules["medfuse"] = None  # as where it is not installed
+from distributed import Scheduler
+
+async def main():
+    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+        print(scheduler.address, flush=True)
+        await scheduler.finished()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_medfuse_is_named(
+    toy: Any, toy_predictor: Predictor, names: Pseudonymizer, tmp_path: Path
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", BARE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            options = ScoreOptions(scheduler=process.stdout.readline().decode().strip())
+            with pytest.raises(ScoringError, match="expected medfuse in the scheduler's own environment"):
+                score(toy.entries[:1], predictor=toy_predictor, out=tmp_path, pseudonymizer=names, options=options)
+        finally:
+            process.kill()
