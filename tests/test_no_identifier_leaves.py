@@ -121,7 +121,7 @@ def make_archive(studies: Any, folder: Path) -> Path:
 def learning(places: Places) -> list[tuple[int, list[str]]]:
     """Return the commands from the manifest to figures, in the order in which they need each other, with their ends."""
     out, cohort, torn = places.out, str(places.cohort), str(places.torn)
-    settings, beside = ["--config", str(places.config)], places.config.parent
+    settings = ["--config", str(places.config)]
     run, model = str(out / "run"), ["--model", str(out / "run" / "model")]
 
     def to(name: str) -> list[str]:
@@ -130,15 +130,11 @@ def learning(places: Places) -> list[tuple[int, list[str]]]:
     return [
         (0, ["check", cohort]),
         (2, ["check", torn]),
-        (0, ["prepare", cohort, *settings]),
+        (0, ["prepare", cohort, *settings, "--workers", "1"]),
         (2, ["prepare", torn, *settings]),
         (0, ["train", *settings, *to("run")]),
         (2, ["train", *settings, "--manifest", torn, *to("none")]),
         (2, ["train", *settings, *to("none"), "--set", "optim.epochs=many"]),
-        (0, ["tune", *settings, "--space", str(beside / "search.yaml"), "--trials", "1", *to("tuned")]),
-        (2, ["tune", *settings, "--space", torn, *to("none")]),
-        (0, ["compare", "--grid", str(beside / "grid.yaml"), *to("compared")]),
-        (2, ["compare", "--grid", str(beside / "grid.yaml"), "--manifest", torn, *to("none")]),
         (0, ["sync", run, "--uri", f"sqlite:///{out / 'other.db'}"]),
         (2, ["sync", cohort]),
         (0, ["evaluate", run, *to("evaluation")]),
@@ -146,6 +142,22 @@ def learning(places: Places) -> list[tuple[int, list[str]]]:
         (0, ["evaluate", *model, "--manifest", cohort, *to("elsewhere")]),
         (2, ["evaluate", *model, "--manifest", torn, *to("none")]),
         (2, ["evaluate", "--predictions", str(places.wrong), *to("none")]),
+    ]
+
+
+def searching(places: Places) -> list[tuple[int, list[str]]]:
+    """Return the commands that train many times."""
+    torn, settings, beside = str(places.torn), ["--config", str(places.config)], places.config.parent
+    space, grid = ["--space", str(beside / "search.yaml")], ["--grid", str(beside / "grid.yaml")]
+
+    def to(name: str) -> list[str]:
+        return ["--out", str(places.out / name)]
+
+    return [
+        (0, ["tune", *settings, *space, "--trials", "1", *to("tuned")]),
+        (2, ["tune", *settings, "--space", torn, *to("none")]),
+        (0, ["compare", *grid, *to("compared")]),
+        (2, ["compare", *grid, "--manifest", torn, *to("none")]),
     ]
 
 
@@ -218,7 +230,7 @@ def run(commands: list[tuple[int, list[str]]], places: Places, capsys: pytest.Ca
 
 
 def test_every_command_of_the_application_is_run(places: Places) -> None:
-    commands = [*learning(places), *reading(places, Path())]
+    commands = [*learning(places), *searching(places), *reading(places, Path())]
     assert {command[0] for _, command in commands} == names_of(typer.main.get_command(app()))
 
 
@@ -226,25 +238,34 @@ def test_the_search_finds_what_is_planted(places: Places) -> None:
     assert any(MARK in line for line in hits(places.cohort.parent))
 
 
+def written(places: Places, caplog: pytest.LogCaptureFixture) -> set[str]:
+    """Return what was written, after the log was put beside it."""
+    (places.out / "log.txt").write_text(
+        caplog.text.replace(str(places.out.parent), "").replace(places.archive.name, "")
+    )
+    return {path.relative_to(places.out).parts[0] for path in places.out.rglob("*") if path.is_file()}
+
+
 def test_learning_leaves_no_planted_identifier(
     places: Places, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    otherwise = run(learning(places), places, capsys)
-    (places.out / "log.txt").write_text(caplog.text.replace(str(places.out.parent), ""))
+    assert run(learning(places), places, capsys) == []
+    assert {"run", "evaluation", "both", "elsewhere", "mlflow.db", "other.db"} <= written(places, caplog)
     assert hits(places.out) == []
-    assert otherwise == []
-    written = {path.relative_to(places.out).parts[0] for path in places.out.rglob("*") if path.is_file()}
-    assert {"evaluation", "both", "elsewhere", "tuned", "compared", "mlflow.db", "other.db"} <= written
+
+
+def test_searching_leaves_no_planted_identifier(
+    places: Places, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(searching(places), places, capsys) == []
+    assert {"tuned", "compared", "mlflow.db"} <= written(places, caplog)
+    assert hits(places.out) == []
 
 
 def test_reading_leaves_no_planted_identifier(
     places: Places, toy_bundle: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    otherwise = run(reading(places, toy_bundle), places, capsys)
-    (places.out / "log.txt").write_text(
-        caplog.text.replace(str(places.out.parent), "").replace(places.archive.name, "")
-    )
+    assert run(reading(places, toy_bundle), places, capsys) == []
+    wanted = {"index", "nifti", "scores", "archive", "explained", "clean", "findings.jsonl", "views.csv"}
+    assert wanted <= written(places, caplog)
     assert hits(places.out) == []
-    assert otherwise == []
-    written = {path.relative_to(places.out).parts[0] for path in places.out.rglob("*") if path.is_file()}
-    assert {"index", "nifti", "scores", "archive", "explained", "clean", "findings.jsonl", "views.csv"} <= written
