@@ -14,7 +14,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4000000000
 # Threads that wait by spinning take the cores from each other as soon as anything else runs (docs/log.md).
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-scoring bench-training performance retrieval explanations faults fuzz supply-chain out-of-distribution scoring-faults lidc-comparison reference pictures docs bundle lock clean
+.PHONY: setup demo test test-slow check records adrenal bench-data bench-evaluation bench-explain bench-io bench-scoring bench-training performance retrieval explanations faults fuzz mutants coverage supply-chain out-of-distribution scoring-faults lidc-comparison reference pictures docs bundle lock clean
 
 setup: $(READY)
 
@@ -84,6 +84,20 @@ explanations: setup
 
 retrieval: setup
 	$(BIN)/python -m pipelines.retrieval --models record none infonce siglip deep_cca
+
+# MUTANTS="--survivors" tries again only those that no test noticed.
+mutants: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target build/mutants cosmic-ray==8.7.0 parso==0.8.7
+	OMP_NUM_THREADS=1 $(BIN)/python -m pipelines.mutants $(MUTANTS)
+
+# COVERED="" runs the slow tests too.
+COVERED ?= -m "not slow"
+coverage: setup
+	rm -f .coverage .coverage.*
+	-$(BIN)/coverage run -m pytest -q -n 2 $(COVERED)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage json --quiet -o build/coverage.json
+	$(BIN)/python -m pipelines.coverage_page --tests '$(if $(COVERED),the fast tests,all tests)'
 
 supply-chain: setup
 	$(BIN)/python -m pipelines.supply_chain

@@ -30,7 +30,12 @@ OWNERS = {
 }  # fmt: skip
 
 
-SHARED_BY_PIPELINES = ("pipelines.benchmark_rows.", "pipelines.scoring_tools.", "pipelines.fault_tools.")
+SHARED_BY_PIPELINES = (
+    "pipelines.benchmark_rows.",
+    "pipelines.scoring_tools.",
+    "pipelines.fault_tools.",
+    "pipelines.mutation_tools.",
+)
 TOOLS = ("scoring_tools", "fault_tools")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from medfuse.errors import GeometryError
-from medfuse.io.dicom_geometry import LPS_TO_RAS, DuplicateSliceError, volume_affine
+from medfuse.io.dicom_geometry import LPS_TO_RAS, DuplicateSliceError, along_normal, directions, volume_affine
 from medfuse.io.dicom_headers import SliceHeader
 
 
@@ -109,3 +109,38 @@ def test_absent_and_wrong_geometry_is_refused_by_name(values, message: str) -> N
     item = header((0, 0, 0))
     with pytest.raises(GeometryError, match=message):
         volume_affine([SliceHeader(item.path, "", dict(item.values) | values)], where="series")
+
+
+def test_directions_are_of_unit_length_however_they_were_rounded() -> None:
+    row, column = directions(header((0, 0, 0), ImageOrientationPatient="1.0008\\0\\0\\0\\0.9994\\0"), "series")
+    assert np.array_equal(row, [1, 0, 0]) and np.array_equal(column, [0, 1, 0])
+
+
+@pytest.mark.parametrize("position", ["0\\0", "0\\0\\0\\0"])
+def test_a_position_of_more_or_fewer_than_three_numbers_is_refused_by_name(position: str) -> None:
+    with pytest.raises(GeometryError, match="invalid ImagePositionPatient"):
+        along_normal([header(position), header(position)], where="series")
+
+
+def test_a_single_slice_may_be_thinner_than_a_millimetre() -> None:
+    _, affine, _ = volume_affine([header((0, 0, 0), SpacingBetweenSlices=0.5, SliceThickness=3)], where="series")
+    assert affine[2, 2] == 0.5
+
+
+def test_the_step_that_is_wrong_is_named_where_it_is_short() -> None:
+    found = "unevenly spaced slices: a step of 1.500 mm between slices 3 and 4 of 6, usually 2.500 mm"
+    with pytest.raises(GeometryError, match=found):
+        volume_affine([header((0, 0, z)) for z in (0, 2.5, 5, 6.5, 9, 11.5)], where="series")
+
+
+def test_slices_that_leave_their_line_at_even_steps_are_told_from_uneven_ones() -> None:
+    with pytest.raises(GeometryError, match="not on one line"):
+        volume_affine([header((x, 0, 2.5 * k)) for k, x in enumerate((0, 3, 0, 3, 0))], where="series")
+
+
+@pytest.mark.parametrize(
+    "zs", [("0", "2.5", "5.1e0", "7.5", "10"), ("0.00", "1.05", "2.00", "3.00", "4.00")], ids=["exponent", "hundredths"]
+)
+def test_unevenness_beyond_the_last_decimal_written_is_no_rounding(zs: tuple[str, ...]) -> None:
+    with pytest.raises(GeometryError, match="unevenly spaced"):
+        volume_affine([header(f"0\\0\\{z}") for z in zs], where="series")

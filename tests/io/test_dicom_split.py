@@ -202,6 +202,53 @@ def test_noise_in_the_echo_time_parts_nothing_but_two_echoes_are_two() -> None:
     assert len(split_series(series({"EchoTime": 0.03}, {"EchoTime": 0.05}))) == 2
 
 
+def test_two_grids_may_lie_among_each_other() -> None:
+    """Only slices of one grid can fill the gaps of a volume."""
+    slices = [header(2.5 * k, number=k, Rows=6 + 6 * (k % 2)) for k in range(8)]
+    assert [zs(stack) for stack in split_series(slices)] == [[0, 5, 10, 15], [2.5, 7.5, 12.5, 17.5]]
+
+
+def test_a_kind_that_fills_one_gap_of_another_is_refused_by_name() -> None:
+    slices = [
+        header(2.5 * k, number=10 * echo + k, EchoTime=echo) for echo, ks in ((2, (0, 1, 3)), (4, (1, 2))) for k in ks
+    ]
+    with pytest.raises(GeometryError, match="different EchoTime that fill each other's gaps"):
+        split_series(slices)
+
+
+def test_what_parts_slices_into_no_volumes_is_passed_over_for_what_does() -> None:
+    """The kind of image would leave the first with a gap; the inversion time makes two whole volumes."""
+    kinds = [[f"A\\B\\{'N' if (time, k) == (100, 3) or time == 800 else 'M'}" for k in range(N)] for time in (100, 800)]
+    slices = [
+        header(2.5 * k, number=1 + v * N + k, InversionTime=time, ImageType=kinds[v][k])
+        for v, time in enumerate((100, 800))
+        for k in range(N)
+    ]
+    stacks = split_series(slices)
+    assert [stack.label for stack in stacks] == ["InversionTime 100", "InversionTime 800"]
+    assert [zs(stack) for stack in stacks] == [[0, 2.5, 5, 7.5, 10]] * 2
+
+
+def test_volumes_of_two_slices_are_parted_by_what_was_set_before_their_numbers() -> None:
+    stacks = split_series(series({"FlipAngle": 2}, {"FlipAngle": 20}, n=2))
+    assert [stack.label for stack in stacks] == ["FlipAngle 2", "FlipAngle 20"]
+
+
+def test_two_images_at_one_position_are_two_times_where_a_time_tells_them_apart() -> None:
+    slices = [header(0, number=k, ContentTime=f"10000{k}") for k in (1, 2)]
+    assert [stack.label for stack in split_series(slices)] == ["InstanceNumber 1", "InstanceNumber 2"]
+
+
+def test_acquisition_times_of_single_slices_count_no_volumes() -> None:
+    """Each slice has its own: they say when it was measured, not of which volume it is."""
+    slices = [
+        header(2.5 * k, number=1 + v * N + k, AcquisitionTime=f"1000{(7 * (v * N + k)) % 10:02d}")
+        for v in range(2)
+        for k in range(N)
+    ]
+    assert [stack.label for stack in split_series(slices)] == [f"volume {v} of 2 by InstanceNumber" for v in (1, 2)]
+
+
 def test_two_dimensions_at_once() -> None:
     slices = series(*({"EchoTime": echo, "ImageType": f"A\\B\\{kind}"} for echo in (2, 4) for kind in "MP"))
     assert [stack.label for stack in split_series(slices)] == [

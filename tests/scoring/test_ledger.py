@@ -147,6 +147,39 @@ def test_a_run_killed_while_it_opened_its_folder_goes_on(tmp_path: Path) -> None
     assert list((tmp_path / "out").glob(".*.partial")) == []
 
 
+def test_a_share_leaves_what_another_is_writing(tmp_path: Path) -> None:
+    with opened(tmp_path / "out", share=(0, 2)) as one:
+        others = [one.parts / ".part-1of2-00000.parquet.partial", tmp_path / "out" / ".run.json.77.partial"]
+        own = one.parts / ".part-0of2-00004.parquet.partial"
+        for path in (*others, own):
+            path.write_bytes(b"half")
+    with opened(tmp_path / "out", share=(0, 2)):
+        assert not own.exists()
+        assert all(path.exists() for path in others)
+
+
+def test_a_folder_is_scored_by_one_process_where_no_share_is_named(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "out", identity=IDENTITY) as ledger:
+        add(ledger, row("S1"))
+        ledger.flush()
+        assert [path.name for path in ledger.parts.iterdir()] == ["part-00000.parquet"]
+        assert [path.name for path in (tmp_path / "out").glob(".share-*")] == [".share-0of1.lock"]
+
+
+def test_the_table_is_numbered_in_its_order(tmp_path: Path) -> None:
+    with opened(tmp_path / "out") as ledger:
+        add(ledger, row("S2"), row("S2", "2"))
+        add(ledger, row("S1"))
+        ledger.flush()
+        assert list(ledger.table().index) == [0, 1, 2]
+
+
+def test_of_many_changed_settings_five_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    opened(tmp_path / "out", {f"key{n:02d}": "1" for n in range(12)}).close()
+    with pytest.raises(UsageError, match=r"key04 \(1 there, 2 now\) and 7 more differ"):
+        opened(tmp_path / "out", {f"key{n:02d}": "2" for n in range(12)})
+
+
 def test_nothing_to_flush_writes_no_part(tmp_path: Path) -> None:
     with opened(tmp_path / "out") as ledger:
         ledger.flush()

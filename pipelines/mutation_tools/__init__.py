@@ -1,0 +1,1 @@
+"""What the changes of the code are made and run with."""
