@@ -189,8 +189,10 @@ def load_bundle(folder: Path) -> Bundle:
 
 def _check_format(found: object, where: str) -> None:
     if found != FORMAT:
-        why = LACKS.get(found, "") if isinstance(found, int) else ""
-        expected = f"format {FORMAT}{': train the model again' if why else ''}"
+        number = found if isinstance(found, int) else 0
+        why = LACKS.get(number, "made by a newer medfuse" if number > FORMAT else "")
+        advice = ", or that version" if number > FORMAT else ": train the model again" if why else ""
+        expected = f"format {FORMAT}{advice}"
         raise BundleError(where, f"found format {found!r}{f', {why}' if why else ''}", expected=expected)
 
 
