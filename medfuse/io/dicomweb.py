@@ -215,7 +215,7 @@ class DicomWeb:
                 )
                 return [_listed(item) for item in found]
         except RetrievalError as error:
-            raise _listing_error(error, status[0]) from None
+            raise _listing_error(error, status[0], has_query=bool(query)) from None
 
 
 def _listed(item: Any) -> ListedStudy:
@@ -228,12 +228,12 @@ def _listed(item: Any) -> ListedStudy:
         raise RetrievalError(WHERE, "found no list of studies", expected="DICOM JSON with a StudyInstanceUID") from None
 
 
-def _listing_error(error: RetrievalError, status: int) -> UsageError | ScoringError:
+def _listing_error(error: RetrievalError, status: int, *, has_query: bool) -> UsageError | ScoringError:
     """Say who must do something: who typed the command, or who runs the service."""
     if status in (401, 403):
         expected = f"a token in {TOKEN}, or user and password in ~/.netrc, with the right to read"
         return UsageError(WHERE, f"it refused who asks (HTTP {status})", expected=expected)
-    if status == 400:
+    if status == 400 and has_query:
         return UsageError("--query", "the service does not understand it (HTTP 400)", expected="keywords that it knows")
     if status == 200 or 300 <= status < 500:
         found = f"found none at this address (HTTP {status})"

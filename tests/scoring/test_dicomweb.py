@@ -131,6 +131,16 @@ def test_options_of_a_service_are_refused_for_an_archive(
     assert f"{more[0]}: found an INPUT that is no DICOMweb service" in capsys.readouterr().err
 
 
+def test_a_query_is_not_passed_over_where_refused_studies_are_tried_again(
+    service: Any, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.studies = {UIDS[0]: service.studies[UIDS[0]]}
+    assert main([*command, "--quiet"]) == 0
+    assert main(["score", "--retry-refused", str(tmp_path / "out"), "--query", "Modality=CT"]) == 2
+    assert "--query: found no INPUT" in capsys.readouterr().err
+    assert main(["score", "--retry-refused", str(tmp_path / "out"), "--quiet"]) == 0
+
+
 def test_a_folder_of_another_run_is_refused_before_anything_is_fetched(
     service: Any, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
