@@ -120,7 +120,7 @@ def score(
         texts = (_absolute(model), _text(reports), _text(rois), position.value, _text(key_file))
         arguments = RunArguments(place, *texts, query=tuple(query or ()))
     is_service = arguments.source.startswith(SCHEME)
-    if store and not is_service or query and not (source or "").startswith(SCHEME):
+    if (store and not is_service) or (query and not (source or "").startswith(SCHEME)):
         found = "found an INPUT that is no DICOMweb service" if source else "found no INPUT: it stays what it was"
         raise UsageError("--query" if query else "--store", found, expected="dicomweb:URL")
     options = ScoreOptions(
