@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "REFUSED", "SCORED", "STATE", "States", "as_table", "key_of", "part_paths", "read_part", "read_states",
+    "STATE", "States", "as_table", "key_of", "part_paths", "read_part", "read_states",
     "sync_folder", "unwritable", "write_part",
 ]  # fmt: skip
 
-SCORED, REFUSED = 0, 1
 STATE = np.dtype([("study", "<u8"), ("digest", "<u8"), ("refused", "u1")])
 """Of a study: hash of its key, digest of its content, whether a case of it is refused."""
 
