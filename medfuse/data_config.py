@@ -12,7 +12,7 @@ __all__ = ["DataConfig", "SeriesRule", "TableConfig", "TextConfig"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TextConfig(_Strict):

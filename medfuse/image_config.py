@@ -26,7 +26,7 @@ Voxels = Annotated[int, Field(ge=1, le=512)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ChannelConfig(_Strict):

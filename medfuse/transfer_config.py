@@ -32,7 +32,7 @@ class EncoderTransfer(BaseModel):
     classifier probes.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     weights: str = ""
     prefix: str = ""
@@ -43,7 +43,7 @@ class EncoderTransfer(BaseModel):
 class TransferConfig(BaseModel):
     """The encoders by modality; one that the model does not read is passed over."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     image: EncoderTransfer = EncoderTransfer()
     text: EncoderTransfer = EncoderTransfer()
@@ -68,7 +68,7 @@ class DistilConfig(BaseModel):
     See `medfuse.models.distillation.distillation_loss`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     teacher: str = ""
     temperature: Annotated[float, Field(gt=0)] = 2.0

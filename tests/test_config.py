@@ -120,3 +120,13 @@ def test_an_attribute_may_rise_with_its_classes() -> None:
         ("ordinal", 3),
         ("multiclass", 4),
     ]
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    "key", ["optim.learning_rate", "optim.weight_decay", "data.image.spacing_mm", "data.cache.max_gb"]
+)
+def test_a_number_that_is_not_finite_is_refused(key: str, value: str) -> None:
+    content = {"targets": [{"name": "x", "classes": ["no", "yes"]}]}
+    with pytest.raises(ConfigError, match=rf"{key}: found -?(inf|nan); expected"):
+        load_config(content, overrides=[f"{key}={value}"])

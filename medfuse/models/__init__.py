@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medfuse.models.build import (
         build_model,
+        check_components,
         component_options,
         list_components,
         pretrained_tokenizer,
@@ -22,6 +23,7 @@ _HOME = {
     "StudyClassifier": "classifier",
     "TargetLoss": "losses",
     "build_model": "build",
+    "check_components": "build",
     "component_options": "build",
     "list_components": "build",
     "pretrained_tokenizer": "build",
@@ -34,6 +36,7 @@ __all__ = [
     "StudyClassifier",
     "TargetLoss",
     "build_model",
+    "check_components",
     "component_options",
     "list_components",
     "pretrained_tokenizer",

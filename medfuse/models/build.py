@@ -25,7 +25,14 @@ from medfuse.registry import build, choose, with_entry_points
 from medfuse.tensors import NO_TABLE, TableShape
 from medfuse.types import Target
 
-__all__ = ["build_model", "component_options", "list_components", "pretrained_tokenizer", "self_contained"]
+__all__ = [
+    "build_model",
+    "check_components",
+    "component_options",
+    "list_components",
+    "pretrained_tokenizer",
+    "self_contained",
+]
 
 _KINDS: dict[str, dict[str, type[Any]]] = {
     "image_encoder": IMAGE_ENCODERS,
@@ -109,6 +116,24 @@ def build_model(  # noqa: PLR0913 - what each modality needs is an argument
         local_projections={name: projection(size, config.embedding_size) for name, size in local_sizes.items()},
         modality_dropout=config.modality_dropout,
     )
+
+
+def check_components(config: ModelConfig) -> None:
+    """Check the names of the components that a model is built of, before anything else is done with it.
+
+    Raises
+    ------
+    ConfigError
+        If there is no component of a name.
+
+    Examples
+    --------
+    >>> check_components(ModelConfig(head={"name": "tree"}))
+    Traceback (most recent call last):
+    medfuse.errors.ConfigError: model.head.name: found 'tree'; expected one of 'linear', 'mlp'
+    """
+    for kind in (*(f"{modality}_encoder" for modality in config.modalities), "aligner", "fusion", "head"):
+        choose(_components(kind), getattr(config, kind), where=f"model.{kind}")
 
 
 def _local_sizes(

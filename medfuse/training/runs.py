@@ -27,6 +27,7 @@ from medfuse.errors import ConfigError
 from medfuse.evaluation import auroc
 from medfuse.inference import save_bundle
 from medfuse.io import Manifest, load_pseudonymizer, read_manifest
+from medfuse.models import check_components
 from medfuse.progress import Progress
 from medfuse.training.fitting import Fit, check_classes, fit, make_preprocessing
 from medfuse.training.parts import Parts, split_cases
@@ -77,7 +78,15 @@ def read_cases(
     -------
     manifest : Manifest
     cases : CaseSet
+
+    Raises
+    ------
+    ConfigError
+        If there is no component of a name that the config gives.
+    ManifestError
+        See `medfuse.io.read_manifest`.
     """
+    check_components(config.model)
     table = read_manifest(manifest or Path(config.data.manifest))
     with open_store(config.data.cache) or nullcontext() as store:
         cases = load_cases(

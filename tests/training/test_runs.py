@@ -10,7 +10,7 @@ import yaml
 
 from medfuse.config import RunConfig, load_config
 from medfuse.data import Case, to_samples
-from medfuse.errors import DataError, TrainingError
+from medfuse.errors import ConfigError, DataError, TrainingError
 from medfuse.evaluation import evaluate, read_predictions
 from medfuse.inference import Predictor
 from medfuse.io import load_pseudonymizer, read_study
@@ -194,3 +194,10 @@ def test_a_run_is_the_fit_of_its_parts(toy_run: Any, config: RunConfig, toy_case
     again = fit(config, train=parts.train, validation=parts.validation).bundle.model.state_dict()
     saved = load_file(toy_run.folder / "model" / "weights.safetensors")
     assert all(tensor.equal(saved[name]) for name, tensor in again.items())
+
+
+@pytest.mark.parametrize("name", ["smal_cnn", "os.system"])
+def test_a_component_that_is_none_is_refused_before_the_manifest_is_read(toy_config: RunConfig, name: str) -> None:
+    model = toy_config.model.model_copy(update={"image_encoder": {"name": name}})
+    with pytest.raises(ConfigError, match=rf"model\.image_encoder\.name: found '{name}'"):
+        read_cases(toy_config.model_copy(update={"model": model}), manifest=Path("absent.csv"))
