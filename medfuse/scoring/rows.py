@@ -117,7 +117,13 @@ def unique_texts(texts: Sequence[str]) -> str:
 
 
 def _set_text(found: tuple[str, ...] | None) -> str:
-    """Write a prediction set: its classes between bars, ``{}`` if it is empty; nothing where none is known."""
+    """Write a prediction set: its classes between bars, ``{}`` if it is empty; nothing where none is known.
+
+    Examples
+    --------
+    >>> _set_text(("no", "yes")), _set_text(()), _set_text(None)
+    ('no|yes', '{}', '')
+    """
     return "" if found is None else "|".join(found) or "{}"
 
 

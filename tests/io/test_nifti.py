@@ -93,6 +93,15 @@ def test_sform_wins_with_a_warning_if_qform_disagrees(tmp_path: Path) -> None:
     assert np.allclose(volume.affine, AFFINE) and "disagree" in volume.warnings[0]
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_forms_are_compared_to_the_far_end_of_each_axis(tmp_path: Path, axis: int) -> None:
+    other = AFFINE.copy()
+    other[:, axis] *= 1.1
+    volume = read_nifti(save(tmp_path / "v.nii", SOME, AFFINE, other))
+    length = np.linalg.norm(AFFINE[:3, axis])
+    assert volume.warnings == (f"sform and qform disagree by up to {0.1 * length:.3g} mm; the sform is used",)
+
+
 def test_qform_is_used_alone(tmp_path: Path) -> None:
     volume = read_nifti(save(tmp_path / "v.nii", SOME, None, AFFINE))
     assert np.allclose(volume.affine, AFFINE, atol=1e-5) and volume.warnings == ()
@@ -170,6 +179,8 @@ def patched(path: Path, **fields: object) -> Path:
         ({"vox_offset": 4000}, VolumeError, "truncated"),
         ({"scl_slope": 2, "scl_inter": np.inf}, PixelError, "scl_inter"),
         ({"sform_code": 77}, GeometryError, "sform_code"),
+        ({"sform_code": -1}, GeometryError, "sform_code"),
+        ({"qform_code": -1}, GeometryError, "qform_code"),
         ({"xyzt_units": 5}, GeometryError, "spatial unit"),
         ({"xyzt_units": 1}, GeometryError, "above 100 mm by its unit"),
         ({"magic": b""}, VolumeError, "Analyze"),
@@ -296,9 +307,14 @@ def test_scaling_is_exact_to_the_last_bit_of_float32(
     assert np.array_equal(read_nifti(path).voxels, exact)
 
 
-def test_forms_that_differ_only_by_float32_quaternions_are_no_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("angles", "spacing"),
+    [((180.02, 0.03, 0.01), 0.7), ((179.97, 31.0, 0.02), (0.7, 0.9, 2.5))],
+    ids=["even", "uneven"],
+)
+def test_forms_that_differ_only_by_float32_quaternions_are_no_warning(tmp_path: Path, angles, spacing) -> None:
     affine = np.eye(4)
-    affine[:3, :3] = Rotation.from_euler("zyx", [180.02, 0.03, 0.01], degrees=True).as_matrix() * 0.7
+    affine[:3, :3] = Rotation.from_euler("zyx", angles, degrees=True).as_matrix() * spacing
     path = tmp_path / "v.nii"
     write_nifti(Volume(np.indices((512, 512, 2))[2].astype(np.int8), affine), path)
     stored = nibabel.load(path)
