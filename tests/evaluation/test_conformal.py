@@ -117,6 +117,13 @@ def test_probabilities_of_other_classes_are_refused():
         conformal_sets([[0.2, 0.3, 0.5]], ConformalRule(0.9, (0.5, 0.5), (9, 9)))
 
 
-def test_a_rule_out_of_range_is_refused():
+@pytest.mark.parametrize(
+    ("coverage", "cutoffs", "n"),
+    [
+        (0.9, (0.5, 1.5), (9, 9)), (0.9, (-0.5, 0.5), (9, 9)), (0.0, (0.5, 0.5), (9, 9)), (1.0, (0.5, 0.5), (9, 9)),
+        (0.9, (0.5,), (9,)), (0.9, (0.5, 0.5), (9,)), (0.9, (0.5, 0.5), (9, 9, 9)),
+    ],
+)  # fmt: skip
+def test_a_rule_out_of_range_is_refused(coverage, cutoffs, n):
     with pytest.raises(DataError, match="out of range"):
-        ConformalRule(0.9, (0.5, 1.5), (9, 9))
+        ConformalRule(coverage, cutoffs, n)
