@@ -31,7 +31,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "io/dicom_split": ("io/test_dicom",),
     "io/nifti_header": ("io/test_nifti",),
     "io/positions": (),
-    "io/volumes": ("io/test_dicom", "io/test_nifti"),
+    "io/volumes": ("io/test_stored_volumes", "io/test_dicom", "io/test_nifti"),
     "evaluation/delong": ("evaluation/test_paired", "evaluation/test_readers"),
     "evaluation/calibration": (),
     "evaluation/calibration_figures": (),
@@ -94,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = Path("medfuse") / f"{name}.py"
         drawn, changes = mutants_of(source.read_text(encoding="utf-8"), seed=options.seed, places=options.places)
         if options.survivors and name in results:
-            left = {(one["was"], one["now"]) for one in results[name].survived}
-            drawn = [one for one in drawn if (one.was, one.now) in left]
+            left = {(one["line"], one["was"], one["now"]) for one in results[name].survived}
+            drawn = [one for one in drawn if (one.line, one.was, one.now) in left]
         files = dict.fromkeys([f"{name.replace('/', '/test_')}", *MODULES[name]])
         paths = [str(source), *(str(path) for path in (Path("tests") / f"{one}.py" for one in files) if path.is_file())]
         started = time.monotonic()

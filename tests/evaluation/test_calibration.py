@@ -110,3 +110,28 @@ def test_curve_of_true_probabilities_lies_on_the_diagonal():
 def test_constant_probability_gives_one_bin_with_all_cases():
     (only,) = calibration_curve([0, 1, 1], [0.5, 0.5, 0.5])
     assert (only.predicted, only.observed.n, only.observed.n_positive) == (0.5, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 1, -1], "found shape (3,), type int64; expected class indices"),
+        ([0.0, 1.0, 1.0], "type float64; expected class indices"),
+        ([0, 1], "found shape (2,)"),
+        ([0, 1, 4], "found class index 4; expected below 4"),
+    ],
+)
+def test_labels_that_are_no_class_indices_are_refused_by_what_they_are(labels, said):
+    with pytest.raises(LabelError) as refused:
+        fit_calibration(labels, np.zeros((3, 4)))
+    assert said in str(refused.value)
+
+
+def test_the_curve_counts_each_patient_where_patients_repeat():
+    labels, p = np.tile([0, 1, 1, 0], 10), np.tile([0.2, 0.3, 0.8, 0.7], 10)
+    alone = calibration_curve(labels, p, n_bins=2)
+    repeated = calibration_curve(np.repeat(labels, 3), np.repeat(p, 3), n_bins=2, clusters=np.repeat(np.arange(40), 3))
+    naive = calibration_curve(np.repeat(labels, 3), np.repeat(p, 3), n_bins=2)
+    for one, same, narrow in zip(alone, repeated, naive, strict=True):
+        width, honest, wrong = (found.observed.high - found.observed.low for found in (one, same, narrow))
+        assert honest == pytest.approx(width, rel=0.15) and wrong < 0.7 * width

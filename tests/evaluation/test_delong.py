@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from medfuse.errors import DataError, LabelError, UsageError
 from medfuse.evaluation import auroc, delong_test
-from medfuse.evaluation.delong import newcombe_interval
+from medfuse.evaluation.delong import newcombe_interval, square_and_add
 
 # aSAH data of the R package pROC: WFNS grade 1 to 5 by outcome (72 good, 41 poor), as counts.
 GOOD, POOR = [37, 20, 3, 8, 4], [2, 12, 1, 8, 18]
@@ -141,6 +141,25 @@ def test_newcombe_interval_solves_its_own_equation():
         q = 39 * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         variance = theta * (1 - theta) * (1 + q) / (30 * 50)
         assert abs(0.8 - theta) == pytest.approx(1.959963984540054 * np.sqrt(variance), rel=1e-6)
+
+
+def test_newcombe_interval_widens_with_its_level():
+    lows, highs = zip(
+        *(newcombe_interval(0.8, n_positive=30, n_negative=50, level=at) for at in (0.3, 0.6, 0.9)), strict=True
+    )
+    assert sorted(lows, reverse=True) == list(lows) and sorted(highs) == list(highs)
+
+
+@pytest.mark.parametrize("n", range(4, 40, 5))
+@pytest.mark.parametrize("areas", [(1.0, 0.7), (0.7, 1.0), (1.0, 0.45)])
+def test_square_and_add_is_significant_where_its_interval_leaves_zero(n, areas):
+    found = square_and_add(np.array(areas), n_positive=n, n=2 * n, level=0.95)
+    assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+
+
+def test_how_an_interval_was_found_says_its_level():
+    labels, scores = simulated(40, 2)
+    assert delong_test(labels, scores, scores + scores**2, level=0.9).method == "paired DeLong 90%"
 
 
 def test_equal_scores_differ_by_nothing():

@@ -71,6 +71,10 @@ def test_same_input_gives_the_same_interval():
     assert auprc(labels, p) == auprc(labels, p)
 
 
+def test_how_an_interval_was_found_says_its_level():
+    assert auprc([0, 1], [0.1, 0.9], level=0.9).method == "Wilson on positive cases 90%"
+
+
 def test_a_perfect_ranking_is_not_called_certain():
     found = auprc([0, 0, 1, 1, 1], [0.1, 0.2, 0.7, 0.8, 0.9])
     assert (found.value, found.high) == (1, 1)

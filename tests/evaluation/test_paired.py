@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from medfuse.errors import DataError
 from medfuse.evaluation import (
@@ -45,6 +45,29 @@ def test_interval_of_accuracies_covers_its_nominal_share():
         found = mcnemar_test(np.ones(80), a, b)
         covered.append(found.low <= 0.1 <= found.high)
     assert 0.93 <= np.mean(covered) <= 0.98
+
+
+def calls(*, both: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels that are all 1, and the calls of two models."""
+    first = np.repeat([1, 1, 0, 0], [both, gained, lost, neither])
+    second = np.repeat([1, 0, 1, 0], [both, gained, lost, neither])
+    return np.ones(first.size, dtype=int), first, second
+
+
+def test_mcnemar_interval_is_that_of_bonett_and_price():
+    """Equation 4 by hand: one case added to either discordant cell."""
+    found = mcnemar_test(*calls(both=20, gained=9, lost=3, neither=8))
+    half = 1.959963984540054 * np.sqrt((10 / 42 + 4 / 42 - (6 / 42) ** 2) / 42)
+    assert (found.low, found.high) == (pytest.approx(6 / 42 - half, rel=1e-9), pytest.approx(6 / 42 + half, rel=1e-9))
+
+
+def test_mcnemar_of_single_patients_is_the_mean_of_what_moved():
+    """Durkalski's test is then McNemar's own statistic, and the interval that of a mean."""
+    labels, first, second = calls(both=20, gained=9, lost=3, neither=8)
+    found = mcnemar_test(labels, first, second, clusters=np.arange(40))
+    half = 1.959963984540054 * np.std(first - second, ddof=1) / np.sqrt(40)
+    assert found.p_value == pytest.approx(2 * norm.sf(6 / np.sqrt(12)), rel=1e-9)
+    assert (found.low, found.high) == (pytest.approx(0.15 - half, rel=1e-9), pytest.approx(0.15 + half, rel=1e-9))
 
 
 def test_copies_by_patient_leave_mcnemar_where_it_was():

@@ -52,6 +52,16 @@ def test_of_calibrated_probabilities_the_best_net_benefit_lies_at_its_own_odds()
     assert cut == pytest.approx(0.2, abs=0.04)
 
 
+@pytest.mark.parametrize("criterion", ["youden", "f1"])
+def test_of_equally_good_cuts_the_one_nearest_a_half_is_taken(criterion):
+    """Youden's index is equally great at 0.1 and at 0.75."""
+    labels, p = (
+        ([0, 1, 0, 1], [0.05, 0.15, 0.6, 0.9]) if criterion == "youden" else ([1, 0, 1, 1], [0.1, 0.2, 0.3, 0.6])
+    )
+    cut = choose_threshold(labels, p, criterion=criterion)
+    assert cut == {"youden": 0.75, "f1": 0.1}[criterion]
+
+
 def test_sensitivity_and_specificity_trade():
     rng = np.random.default_rng(1)
     labels = rng.random(500) < 0.4
