@@ -95,3 +95,9 @@ def test_what_is_no_probability_and_no_bin_is_refused():
         ece([0, 1], [0.2, 1.2])
     with pytest.raises(UsageError, match="n_bins"):
         ece([0, 1], [0.2, 0.8], n_bins=0)
+
+
+def test_the_error_says_whether_patients_repeat():
+    labels, p = [0, 1, 1, 0], [0.2, 0.6, 0.8, 0.4]
+    assert "by patient" in ece(labels, p, n_bins=2, clusters=[1, 1, 2, 2]).method
+    assert "by patient" not in ece(labels, p, n_bins=2, clusters=[1, 2, 3, 4]).method

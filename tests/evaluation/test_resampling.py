@@ -104,6 +104,14 @@ def test_the_scale_of_a_model_does_not_matter_to_a_permutation():
     assert found[0].p_value == found[1].p_value
 
 
+def test_how_an_interval_was_found_says_its_level():
+    labels, a, b = [0, 1, 0, 1, 1], [0.1, 0.3, 0.4, 0.8, 0.9], [0.2, 0.1, 0.3, 0.7, 0.6]
+    one = bootstrap_auroc(labels, a, level=0.9, n_resamples=20)
+    two = bootstrap_auroc_test(labels, a, b, level=0.9, n_resamples=20)
+    assert one.method == "bootstrap of cases 90%, 20 resamples"
+    assert two.method == "paired bootstrap of cases 90%, 20 resamples"
+
+
 def test_equal_models_are_no_different():
     labels, a, _ = simulated(50, 7)
     assert permutation_test(labels, a, a).p_value == 1

@@ -62,6 +62,12 @@ def test_of_equally_good_cuts_the_one_nearest_a_half_is_taken(criterion):
     assert cut == {"youden": 0.75, "f1": 0.1}[criterion]
 
 
+def test_an_aim_of_nothing_is_reached_by_any_cut():
+    labels, p = [0, 1, 0, 1], [0.125, 0.375, 0.625, 0.875]
+    assert choose_threshold(labels, p, criterion="specificity", aim=0.0) == 0.125
+    assert choose_threshold(labels, p, criterion="sensitivity", aim=0.0) == 0.75
+
+
 def test_sensitivity_and_specificity_trade():
     rng = np.random.default_rng(1)
     labels = rng.random(500) < 0.4
