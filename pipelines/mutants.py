@@ -36,7 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "evaluation/calibration": (),
     "evaluation/calibration_figures": (),
     "evaluation/thresholds": ("evaluation/test_calls", "evaluation/test_evaluating"),
-    "evaluation/operating_points": ("evaluation/test_thresholds", "evaluation/test_calls", "evaluation/test_promises"),
+    "evaluation/operating_points": ("evaluation/test_evaluating", "evaluation/test_evaluation"),
     "evaluation/conformal": (),
     "evaluation/bootstrap": ("evaluation/test_resampling", "evaluation/test_evaluating"),
     "evaluation/resampling": (),
@@ -108,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if end == "survived"
         ]
         if options.survivors and name in results:
-            ends.update({end: n for end, n in results[name].ends.items() if end != "survived"})
+            ends["timeout"] += results[name].ends.get("timeout", 0)
+            ends["killed"] = results[name].tried - ends["timeout"] - ends["survived"]
             changes, tried = results[name].changes, results[name].tried
         else:
             tried = len(drawn)
@@ -151,7 +152,7 @@ def write_page(out: Path, results: dict[str, Result]) -> int:
     rows.append("| **all** | " + " | ".join(str(n) for n in total.values()) + " |")
     seeds = ", ".join(sorted({str(one.seed) for one in results.values()}))
     noticed = (total["killed"] + total["timeout"]) / max(1, total["tried"])
-    content = PAGE.format(seed=seeds, places=PLACES, table="\n".join(rows), noticed=noticed)
+    content = PAGE.format(seed=seeds, table="\n".join(rows), noticed=noticed)
     (out / "mutants.md").write_text(content + "\n".join(listed) + "\n", encoding="utf-8")
     return unanswered
 
@@ -168,10 +169,10 @@ PAGE = """# Changes of the code, and whether a test notices
 
 Written by `make mutants` (seed {seed}). Operators of cosmic-ray change a module at one place: another comparison or
 operator, a number one more or less, a condition turned round, a decorator or a loop's round gone. Where several could
-stand at a place, one is drawn; of the places at most {places} a module. Annotations are left alone. The module's own
-fast tests and examples must then fail, or not come to an end: **{noticed:.1%}** of the changes were noticed so. The
-others are listed below, each with what was found when it was read. `make mutants MUTANTS="--survivors"` tries them
-again.
+stand at a place, one is drawn; of the places so many are drawn as the table says were tried. Annotations are left
+alone. The module's own fast tests and examples must then fail, or not come to an end: **{noticed:.1%}** of the changes
+are noticed so. The others are listed below, each with what was found when it was read.
+`make mutants MUTANTS="--survivors"` tries them again.
 
 {table}
 """

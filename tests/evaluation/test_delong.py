@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from medfuse.errors import DataError, LabelError, UsageError
@@ -150,11 +151,11 @@ def test_newcombe_interval_widens_with_its_level():
     assert sorted(lows, reverse=True) == list(lows) and sorted(highs) == list(highs)
 
 
-@pytest.mark.parametrize("n", range(4, 40, 5))
-@pytest.mark.parametrize("areas", [(1.0, 0.7), (0.7, 1.0), (1.0, 0.45)])
-def test_square_and_add_is_significant_where_its_interval_leaves_zero(n, areas):
-    found = square_and_add(np.array(areas), n_positive=n, n=2 * n, level=0.95)
-    assert (found.p_value < 0.05) == (found.low > 0 or found.high < 0)
+@pytest.mark.parametrize(("areas", "toward"), [((1.0, 0.7), "low"), ((0.7, 1.0), "high"), ((0.9, 0.6), "low")])
+def test_square_and_add_measures_significance_by_the_arm_that_reaches_for_zero(areas, toward):
+    found = square_and_add(np.array(areas), n_positive=12, n=30, level=0.95)
+    arm = abs(getattr(found, toward) - found.difference)
+    assert norm.isf(found.p_value / 2) == pytest.approx(1.959963984540054 * abs(found.difference) / arm, rel=1e-9)
 
 
 def test_how_an_interval_was_found_says_its_level():
