@@ -85,6 +85,11 @@ def test_files_of_a_source_are_those_that_it_is_read_from(sources: dict[str, obj
     assert inside.shape == SHAPE
 
 
+def test_slices_within_a_zip_lie_in_the_zip(sources: dict[str, object]) -> None:
+    (stack,) = _sources(sources["zip"])
+    assert source_files(stack) == [sources["zip"]]
+
+
 def test_file_of_a_pair_comes_with_its_voxels(tmp_path: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     nibabel.save(nibabel.Nifti1Pair(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "a.hdr")

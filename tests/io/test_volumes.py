@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medfuse.errors import AmbiguousVolumeError, VolumeError
+from medfuse.errors import AmbiguousVolumeError, PixelError, VolumeError
 from medfuse.io import read_volume, read_volumes, write_nifti
 from medfuse.io.volumes import crop
 from medfuse.types import Volume
@@ -34,6 +34,14 @@ def test_folder_gives_series_then_nifti_and_ignores_the_rest(tmp_path: Path, wri
     (tmp_path / "folder.dcm").mkdir()
     os.mkfifo(tmp_path / "pipe.dcm")
     assert [v.unit for v in read_volumes(tmp_path)] == ["HU", "arbitrary"]
+
+
+def test_the_volume_that_cannot_be_read_is_named_by_its_number(tmp_path: Path, write_series) -> None:
+    write_series(tmp_path / "a")
+    path = sorted((tmp_path / "a").iterdir())[-1]
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(PixelError, match="volume 1"):
+        read_volumes(tmp_path)
 
 
 def test_localizer_series_is_set_aside(tmp_path: Path, write_series, change) -> None:
