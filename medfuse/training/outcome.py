@@ -57,13 +57,16 @@ def evaluate_run(folder: Path, config: RunConfig) -> list[Evaluation]:
     Returns
     -------
     list of Evaluation
-        One a binary target; one that cannot be evaluated, since its test cases lack a class, is left out.
+        One a binary target; one that cannot be evaluated, since its test cases lack a class, is left out, and all are
+        where no case was held out.
     """
     table = read_predictions(folder / "predictions.parquet")
     out = folder / FOLDER
     write_csv(out / "predictions.csv", table)
     calibration = _calibration(folder)
     (out / "calibration.json").write_text(json.dumps(calibration, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    if "test" not in set(table["split"]):
+        return []
     count_look(folder)
     background = background_of(folder, title=config.name)
     try:
@@ -141,7 +144,9 @@ def describe(config: RunConfig, evaluations: Sequence[Evaluation], record: Mappi
             f"the AUROC is {'; '.join(areas)} ({100 * one.level:g}% intervals)."
         )
         said += one.notes
-    if not evaluations:
+    if isinstance(cases, Mapping) and not cases["test"]:
+        said.append("No case was held out for a test: nothing says how good it is.")
+    elif not evaluations:
         said.append("The test cases lack a class, so nothing could be evaluated.")
     if not record.get("is_complete", True):
         said.append("The time was up before the last epoch: this is the best model until then.")

@@ -19,15 +19,15 @@ NAMES = {"train": "train", "val": "validation", "validation": "validation", "tes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """Cases by what they are used for; no patient is in two of them."""
+    """Cases by what they are used for; no patient is in two of them. Where nothing is held out no case tests."""
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
 
     def __post_init__(self) -> None:
-        for name, cases in self.by_name.items():
-            if not cases:
+        for name in ("train", "validation"):
+            if not self.by_name[name]:
                 raise DataError(f"{name} part", "found no case", expected="at least one labelled case")
         check_no_patient_leaks({name: [c.patient_id for c in cases] for name, cases in self.by_name.items()})
 
@@ -58,7 +58,8 @@ def split_cases(cases: Sequence[Case], data: DataConfig, *, seed: int) -> Parts:
     Raises
     ------
     DataError
-        If a part is empty, a patient is in two, or a ``split`` puts a case that may only train elsewhere.
+        If a part is empty, a patient is in two, or a ``split`` puts a case that may only train elsewhere. The test part
+        alone may be, where each case has a ``split`` that is not ``test``.
     """
     part = {id(case): _part_of(case, data) for case in cases}
     chosen = {name: [c for c in cases if part[id(c)] == name] for name in ("train", "validation", "test")}
@@ -69,6 +70,9 @@ def split_cases(cases: Sequence[Case], data: DataConfig, *, seed: int) -> Parts:
     labelled = {
         name: tuple(c for c in chosen[name] if c.targets and not _only_trains(c)) for name in ("validation", "test")
     }
+    nothing_held_out = not chosen["test"] and all(case.row.get("split") for case in cases)
+    if not labelled["test"] and not nothing_held_out:
+        raise DataError("test part", "found no case", expected="at least one labelled case")
     return Parts(tuple(chosen["train"]), labelled["validation"], labelled["test"])
 
 

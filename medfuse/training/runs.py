@@ -141,7 +141,10 @@ def train(
     """
     loaded = cases if isinstance(cases, CaseSet) else None
     parts = split_cases(cases_of(cases), config.data, seed=config.seed)
-    check_classes("test", [case.targets for case in parts.test], [target.build() for target in config.targets])
+    if parts.test:
+        check_classes("test", [case.targets for case in parts.test], [target.build() for target in config.targets])
+    else:
+        log.warning("no case has the split test: nothing says how good the model is")
     if getattr(rank_zero_only, "rank", 0):  # the first process writes and tracks; the others only share the steps
         done = fit(
             config, train=parts.train, validation=parts.validation, callbacks=callbacks,
@@ -317,11 +320,11 @@ def config_digest(config: RunConfig) -> str:
 
 
 def _tables(config: RunConfig, parts: Parts, done: Fit) -> list[pd.DataFrame]:
-    return [
-        prediction_table(done.bundle, parts.validation, split="validation"),
-        prediction_table(done.bundle, parts.test, split="test"),
-        *baseline_tables(config, parts),
-    ]
+    validation = prediction_table(done.bundle, parts.validation, split="validation")
+    if not parts.test:
+        return [validation]
+    test = prediction_table(done.bundle, parts.test, split="test")
+    return [validation, test, *baseline_tables(config, parts)]
 
 
 def test_figures(frame: pd.DataFrame) -> dict[str, float]:

@@ -92,6 +92,15 @@ def test_a_patient_in_two_parts_is_refused_with_the_count_and_no_name() -> None:
     assert "Doe" not in str(caught.value)
 
 
+def test_where_splits_hold_nothing_out_no_case_tests() -> None:
+    cases = [case(f"p{i}", split="train" if i % 3 else "val") for i in range(9)]
+    parts = split_cases(cases, DataConfig(), seed=0)
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (6, 3, 0)
+    unlabelled = replace(case("q", split="test"), targets={})
+    with pytest.raises(DataError, match="test part: found no case"):
+        split_cases([*cases, unlabelled], DataConfig(), seed=0)
+
+
 def test_an_empty_part_is_refused_by_name() -> None:
     with pytest.raises(DataError, match="test part: found no case"):
         split_cases([case(f"p{i}", fold="1") for i in range(9)], DataConfig(), seed=0)

@@ -201,3 +201,20 @@ def test_a_component_that_is_none_is_refused_before_the_manifest_is_read(toy_con
     model = toy_config.model.model_copy(update={"image_encoder": {"name": name}})
     with pytest.raises(ConfigError, match=rf"model\.image_encoder\.name: found '{name}'"):
         read_cases(toy_config.model_copy(update={"model": model}), manifest=Path("absent.csv"))
+
+
+def test_a_run_without_a_test_part_says_that_nothing_says_how_good_it_is(
+    toy: Any, config: RunConfig, toy_cases: Sequence[Case], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = runs.split_cases(toy_cases, config.data, seed=config.seed)
+    named = [("train", parts.train), ("validation", parts.validation)]
+    cases = [replace(case, row={**case.row, "split": name}) for name, members in named for case in members]
+    quick = config.model_copy(update={"optim": config.optim.model_copy(update={"epochs": 1})})
+    out = tmp_path / "run"
+    run = train(quick, out=out, manifest=toy.manifest, cases=cases)
+    assert "no case has the split test" in caplog.text and "not evaluated" not in caplog.text
+    assert run.auroc == {} and run.model_id
+    assert set(read_predictions(out / "predictions.parquet")["split"]) == {"validation"}
+    assert {path.name for path in (out / "evaluation").iterdir()} == {"predictions.csv", "calibration.json"}
+    assert not (out / "test_looks.json").exists()
+    assert "No case was held out" in (out / "tracking.jsonl").read_text()
