@@ -147,7 +147,7 @@ def write_page(out: Path, results: dict[str, Result]) -> int:
         rows.append("| " + " | ".join(map(str, [name, *cells.values()])) + " |")
         listed += [f"\n## {name}\n"] if given else []
         for mutant, answer in zip(one.survived, given, strict=True):
-            listed.append(f"- `{mutant['where']}`: `{mutant['was']}` → `{mutant['now']}`")
+            listed.append(f"- `{mutant['where'] or name}`: `{mutant['was']}` → `{mutant['now']}`")
             listed.append(f"  {answer or '**Not answered.**'}")
     rows.append("| **all** | " + " | ".join(str(n) for n in total.values()) + " |")
     seeds = ", ".join(sorted({str(one.seed) for one in results.values()}))
