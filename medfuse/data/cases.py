@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, overload
@@ -20,6 +21,10 @@ from medfuse.tensors import Sample
 from medfuse.types import CaseId, ReportText, Target
 
 __all__ = ["Case", "CaseSet", "LazySamples", "load_cases", "to_samples"]
+
+log = logging.getLogger("medfuse")
+SHOWN = 5
+"""Refusals that are named where no case is left."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +149,8 @@ def load_cases(
             cases.append(Case(case_id, patient_key, entry.patient_id, image, text, labels[identity], free))
         refused.extend((study_key, lesion_id, str(error)) for lesion_id, error in bad)
     if not cases:
+        for study_key, lesion_id, reason in refused[:SHOWN]:  # the caller gets no CaseSet to read them from
+            log.warning("refused %s %s: %s", study_key, lesion_id, reason)
         found = f"found no usable case ({n_unlabelled} without a label, {len(refused)} refused)"
         raise DataError("manifest.csv", found, expected="at least one labelled case")
     return CaseSet(tuple(cases), tuple(refused), n_unlabelled)

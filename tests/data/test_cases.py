@@ -148,10 +148,13 @@ def test_bad_lesion_of_a_study_is_refused_alone(tmp_path: Path) -> None:
     assert loaded.n_unlabelled == 1
 
 
-def test_manifest_without_a_usable_case_is_refused_with_the_counts(tmp_path: Path) -> None:
+def test_manifest_without_a_usable_case_is_refused_with_counts_and_reasons(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [row(1, label_malignancy=""), row(2, roi_x_mm=400)]
     with pytest.raises(DataError, match=r"no usable case \(1 without a label, 1 refused\)"):
         load(tmp_path, rows)
+    assert f"refused {NAMES.study('1.2.2')} 1: " in caplog.text and "SMITH" not in caplog.text
 
 
 def test_case_may_lack_either_modality(tmp_path: Path) -> None:
