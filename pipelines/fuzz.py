@@ -393,6 +393,9 @@ command 300 s) and 4 GB. A case is drawn from its number and the seed alone, so 
 - **series:** studies of DICOM and NIfTI with reports and masks, scored likewise; **command:** by `medfuse score`.
 
 {table}
+
+Beside it: [inputs that lie or mean harm](faults.md) (`make faults`),
+[changes of the code](mutants.md) (`make mutants`).
 """
 
 
