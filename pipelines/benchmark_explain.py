@@ -71,7 +71,7 @@ KINDS = {
             "compute.precision=bfloat16",
         ),
         64,
-        {"n_steps": 12, "most_steps": 12, "internal_batch": 4},
+        {"n_steps": 10, "most_steps": 10, "internal_batch": 5},
         16.0,
         16,
         words=False,
