@@ -73,8 +73,9 @@ class IntegratedGradients(Method):
         check_precision(self.precision)
 
     def unrefined(self) -> IntegratedGradients:
-        """Return the method without more points than asked for, whatever its scores miss."""
-        return replace(self, most_steps=self.n_steps)
+        """Return the method with the points of one part alone, whatever its scores miss."""
+        n_steps = min(self.n_steps, A_PART)
+        return replace(self, n_steps=n_steps, most_steps=n_steps)
 
     def __call__(self, case: CaseLogit, *, seed: int = 0) -> Scores:
         """Score all that moves at once."""
