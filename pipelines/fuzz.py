@@ -395,7 +395,7 @@ command 300 s) and 4 GB. A case is drawn from its number and the seed alone, so 
 {table}
 
 Beside it: [inputs that lie or mean harm](faults.md) (`make faults`),
-[changes of the code](mutants.md) (`make mutants`).
+[changes of the code](mutants.md) (`make mutants`), [what the tests run](coverage.md) (`make coverage`).
 """
 
 

@@ -22,7 +22,8 @@ def test_every_comparison_is_a_row_that_can_be_read_again(
     arguments = ["--out", str(out), "--work", str(tmp_path), "--rounds", "1", "--models", "resnet18"]
     assert benchmark.main(arguments) in (0, 1)
     rows = json.loads(out.read_text())
-    assert len(rows) == 2 * len(benchmark.METHODS) + 3 + 2 + 2
+    # Of integrated gradients also memory, agreement, the default's speed, and what either misses.
+    assert len(rows) == 2 * len(benchmark.METHODS) + 2 + 3 + 3 + 2
     assert all({"name", "ours", "theirs", "ratio", "unit", "command"} <= set(row) for row in rows)
     assert sum("aim" in row for row in rows) == 3 + 3 + 2
     assert capsys.readouterr().out.count("\n") == len(rows)
