@@ -30,6 +30,9 @@ PLUGIN, TOPIC = "medfuse-scorer", "medfuse-in-hand"
 CHUNKS_A_WORKER = 2
 CHUNK_SECONDS, FIRST_CHUNK, MAX_CHUNK = 2.0, 4, 64
 COUNT_EVERY_S = 5.0
+NO_WORKER_S, WAIT_S = 300.0, 0.02
+"""A worker of this machine that ended comes back in seconds, on a busy one in a minute; a cluster's may queue."""
+
 UNREADABLE = "deserialization of the task graph"
 """What a scheduler says of tasks of a package that it has not got."""
 
@@ -156,7 +159,7 @@ class ClusterScorer:
         chunks = _Chunks(works)
         waiting: dict[Future, _Chunk] = {}
         done = as_completed(loop=client.loop)
-        room = _Room(client)
+        room = _Room(client, patience=NO_WORKER_S if self._workers else float("inf"))
         n_alone = Counter[str]()
         while True:
             while len(waiting) < room.n_chunks() and (chunk := chunks.next()) is not None:
@@ -165,6 +168,7 @@ class ClusterScorer:
                 done.add(future)
             if not waiting:
                 return
+            room.wait_for(done)
             future = next(done)
             chunk = waiting.pop(future)
             try:
@@ -232,8 +236,8 @@ class _Chunks:
 class _Room:
     """How many chunks may be on their way: a few a worker, so that neither they nor memory wait."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, *, patience: float) -> None:
+        self._client, self._patience = client, patience
         self._counted = -COUNT_EVERY_S
         self._n_workers = 1
 
@@ -243,6 +247,27 @@ class _Room:
             self._n_workers = max(1, len(self._client.nthreads()))
             self._counted = now
         return CHUNKS_A_WORKER * self._n_workers
+
+    def wait_for(self, done: as_completed) -> None:
+        """Wait until a chunk is done, as long as there is a worker, or one may come back.
+
+        Raises
+        ------
+        ScoringError
+            If there has been none for longer than one has patience, seconds.
+        """
+        seen = counted = time.monotonic()
+        while not done.has_ready():
+            time.sleep(WAIT_S)
+            now = time.monotonic()
+            if now - counted < COUNT_EVERY_S:
+                continue
+            counted = now
+            if self._client.nthreads():
+                seen = now
+            elif now - seen > self._patience:
+                expected = "workers that come back; the same command then goes on"
+                raise ScoringError("workers", f"found none for {self._patience:.0f} s", expected=expected)
 
 
 @contextmanager

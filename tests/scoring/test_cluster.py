@@ -14,7 +14,7 @@ import pytest
 from medfuse.errors import ScoringError, UsageError
 from medfuse.inference import Predictor
 from medfuse.io import Pseudonymizer, StudyEntry
-from medfuse.scoring import ScoreOptions, score
+from medfuse.scoring import ScoreOptions, cluster, score
 
 
 def results_of(out: Path) -> pd.DataFrame:
@@ -56,6 +56,20 @@ def test_a_scheduler_that_is_not_there_is_said_so(
     options = ScoreOptions(scheduler="nonsense")
     with pytest.raises(UsageError, match="--scheduler: found no scheduler there"):
         score(toy.entries[:1], predictor=toy_predictor, out=tmp_path, pseudonymizer=names, options=options)
+
+
+def test_workers_that_do_not_come_back_are_said_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nobody:
+        def nthreads(self) -> dict[str, int]:
+            return {}
+
+        def has_ready(self) -> bool:
+            return False
+
+    nobody: Any = Nobody()
+    monkeypatch.setattr(cluster, "COUNT_EVERY_S", 0.0)
+    with pytest.raises(ScoringError, match="workers: found none for 0 s"):
+        cluster._Room(nobody, patience=0.05).wait_for(nobody)
 
 
 BARE = """
